@@ -1,0 +1,5 @@
+//! Being built.
+
+/// A client.
+#[derive(Clone, Debug)]
+pub struct Client {}

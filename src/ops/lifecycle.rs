@@ -1,0 +1,106 @@
+//! Every task of the process is started here: named, traced, tracked, stopped together.
+//!
+//! The two-stage stop: [`Stop::draining`] first (no new work; running work finishes), then [`Stop::stopped`]
+//! (everything ends now). A task that dies by panic or error asks the whole process to drain: a daemon that limps on
+//! without its pager is worse than a restart.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
+
+/// Starts and tracks tasks.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    stop: Stop,
+    dead: Arc<std::sync::OnceLock<String>>,
+}
+
+/// The two stop signals.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// Take no new work; finish what runs.
+    pub draining: CancellationToken,
+    /// End now.
+    pub stopped: CancellationToken,
+}
+
+impl Tasks {
+    /// The stop signals every task should watch.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Starts a task. Its error or panic is logged once, and drains the process.
+    #[allow(clippy::disallowed_methods, reason = "the one place that spawns")]
+    pub fn spawn<F>(&self, name: &'static str, work: F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let span = tracing::info_span!("task", task.name = name);
+        let (stop, dead) = (self.stop.clone(), Arc::clone(&self.dead));
+        let inner = tokio::spawn(self.tracker.track_future(work.instrument(span)));
+        self.tracker.spawn(async move {
+            let reason = match inner.await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => format!("{error:#}"),
+                Err(join) if join.is_cancelled() => return,
+                Err(join) => format!("panicked: {join}"),
+            };
+            tracing::error!(task.name = name, reason, "a task died; the process stops");
+            drop(dead.set(format!("{name}: {reason}")));
+            stop.draining.cancel();
+        });
+    }
+
+    /// Drains, waits at most `grace`, then stops. Returns the name and reason of a task that died, if one did.
+    pub async fn shut_down(&self, grace: Duration) -> Option<String> {
+        self.stop.draining.cancel();
+        self.tracker.close();
+        if tokio::time::timeout(grace, self.tracker.wait()).await.is_err() {
+            self.stop.stopped.cancel();
+            if tokio::time::timeout(Duration::from_secs(5), self.tracker.wait()).await.is_err() {
+                tracing::warn!(left = self.tracker.len(), "tasks still running at exit");
+            }
+        }
+        self.dead.get().cloned()
+    }
+
+    /// The task that died, if one did.
+    pub fn dead(&self) -> Option<&str> {
+        self.dead.get().map(String::as_str)
+    }
+}
+
+/// Runs CPU-heavy or blocking work off the async threads.
+#[allow(clippy::disallowed_methods, reason = "the one place that blocks a pool thread")]
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dead_task_drains_the_process_and_is_named() {
+        let tasks = Tasks::default();
+        tasks.spawn("pager", async { anyhow::bail!("lost") });
+        tasks.stop().draining.cancelled().await;
+        assert_eq!(tasks.shut_down(Duration::from_secs(1)).await.as_deref(), Some("pager: lost"));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ignores_draining_is_told_to_stop() {
+        let tasks = Tasks::default();
+        let stopped = tasks.stop().stopped.clone();
+        tasks.spawn("slow", async move {
+            stopped.cancelled().await;
+            Ok(())
+        });
+        assert_eq!(tasks.shut_down(Duration::from_millis(1)).await, None);
+    }
+}

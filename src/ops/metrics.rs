@@ -1,0 +1,1 @@
+//! Every metric name, with help and labels. `/metrics`, the docs and the shipped rules are compared with this list.

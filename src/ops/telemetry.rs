@@ -1,0 +1,1 @@
+//! Tracing output: readable lines on a terminal, JSON elsewhere; always on stderr.

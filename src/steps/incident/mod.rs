@@ -1,0 +1,3 @@
+//! Steps that write to the incident itself.
+
+pub mod note;

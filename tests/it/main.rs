@@ -1,0 +1,1 @@
+//! Stories across modules, against strict fakes over HTTP.
