@@ -5,6 +5,7 @@ pub mod card;
 pub mod evidence;
 pub mod expr;
 pub mod ids;
+pub mod incident;
 pub mod matcher;
 pub mod oncall;
 pub mod redact;

@@ -36,8 +36,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            settle: Duration::from_secs(120),
-            reopen_within: Duration::from_secs(30 * 60),
+            settle: Duration::from_mins(2),
+            reopen_within: Duration::from_mins(30),
             user_errors_max: Severity::P2,
         }
     }
@@ -263,7 +263,9 @@ pub enum Refusal {
         reason: String,
     },
     /// Alerts still fire.
-    #[error("{firing} alerts of {incident} still fire: silence them in Alertmanager, or resolve anyway")]
+    #[error(
+        "{firing} alerts of {incident} still fire: silence them in Alertmanager, or resolve anyway"
+    )]
     StillFiring {
         /// Which incident.
         incident: super::IncidentId,

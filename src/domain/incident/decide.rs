@@ -12,7 +12,8 @@ use super::{
 };
 use crate::domain::{
     ids::IncidentId,
-    oncall::{HoldKind, PageTarget},
+    oncall::{HoldKind, OnCall, PageTarget, Policy},
+    schedule::PersonId,
     severity::Severity,
     verdict::Owner,
 };
@@ -27,13 +28,13 @@ pub struct Decision {
 }
 
 /// Most a first page may wait for a verdict.
-const MAX_HOLD_PAGE: Duration = Duration::from_secs(60);
+const MAX_HOLD_PAGE: Duration = Duration::from_mins(1);
 /// Least confidence of a user verdict that may replace a page.
 const USER_CONFIDENCE: f64 = 0.9;
 /// A policy without `then` starts over after this: an exhausted policy never goes silent.
-const EXHAUSTED_AGAIN: Duration = Duration::from_secs(30 * 60);
+const EXHAUSTED_AGAIN: Duration = Duration::from_mins(30);
 /// The reminder comes this long before an ack expires.
-const REMIND_BEFORE: Duration = Duration::from_secs(10 * 60);
+const REMIND_BEFORE: Duration = Duration::from_mins(10);
 
 /// Decides a command. `state` is `None` exactly when the command opens the incident.
 pub fn decide(state: &Incident, command: Command, env: &Env<'_>) -> Result<Decision, Refusal> {
@@ -74,7 +75,7 @@ struct Deciding<'a> {
     env: &'a Env<'a>,
 }
 
-impl Deciding<'_> {
+impl<'a> Deciding<'a> {
     fn push(&mut self, event: Event) {
         let id = self.state.id;
         // The state is folded in place: taken out, changed, put back.
@@ -89,7 +90,7 @@ impl Deciding<'_> {
 
     fn command(&mut self, command: Command) -> Result<(), Refusal> {
         match command {
-            Command::Observe(seen) => self.observe(seen),
+            Command::Observe(seen) => self.observe(&seen),
             Command::Declare { by, routing } => {
                 self.push(Event::Routed {
                     team: routing.team,
@@ -130,7 +131,7 @@ impl Deciding<'_> {
         Ok(())
     }
 
-    fn observe(&mut self, seen: Observation) {
+    fn observe(&mut self, seen: &Observation) {
         let fired = seen.new + seen.again > 0;
         let opening = self.state.seq == 1;
         if opening {
@@ -158,7 +159,7 @@ impl Deciding<'_> {
                 targets: seen.targets.clone(),
                 truncated: seen.truncated,
             });
-            self.diagnose(&seen, opening);
+            self.diagnose(seen, opening);
         }
         if seen.ended > 0 {
             self.push(Event::Ended { ended: seen.ended, firing: seen.firing });
@@ -173,7 +174,7 @@ impl Deciding<'_> {
         self.settle_or_not(seen.firing);
         if opening || reopened {
             let reason = if opening { "it opened" } else { "it reopened" };
-            self.start_round(reason.to_owned(), hold_page(&seen, self.state.severity), None);
+            self.start_round(reason.to_owned(), hold_page(seen, self.state.severity), None);
         } else if self.state.is_open() && fired {
             self.joined(rise, &known, &seen.targets);
         }
@@ -220,14 +221,22 @@ impl Deciding<'_> {
         }
     }
 
+    /// The incident's policy; if a reload took it away, any policy rather than silence.
+    fn policy(&self) -> Option<&'a Policy> {
+        let oncall: &'a OnCall = self.env.oncall;
+        oncall.policy(&self.state.policy).or_else(|| oncall.parts().policies.first())
+    }
+
     fn start_round(&mut self, reason: String, hold_page: Duration, assignee: Option<Who>) {
         let (severity, now) = (self.state.severity, self.env.now);
-        let policy = self.env.oncall.policy_or_default(&self.state.policy);
+        let Some(policy) = self.policy() else {
+            return self.push(Event::NothingDue { reason: NoWake::PolicyWithoutPages });
+        };
         let holding = matches!(self.state.wake, Wake::Hold(_));
         if let Some(hold) = self.env.oncall.hold(policy, severity, now)
             && !holding
         {
-            let digest = hold.kind == HoldKind::Digest;
+            let digest = matches!(hold.kind, HoldKind::Digest { .. });
             self.push(Event::Held { until: hold.until, digest, reason });
             return;
         }
@@ -292,14 +301,13 @@ impl Deciding<'_> {
             let reason = "the policy is exhausted and nobody answered".to_owned();
             return self.start_round(reason, Duration::ZERO, None);
         };
-        // Found late: only the step of now is taken, and the page says how late.
-        let current = round.policy.step_at(round.severity, elapsed);
-        let step = current.filter(|current| current.at > next.at).unwrap_or(next);
+        // Found late: the steps that passed collapse to the one of now, and the page says how late.
+        let step = round.policy.collapse(round.severity, round.taken, elapsed).unwrap_or(next);
         let mut page = step.page.clone();
         if let (None, Some(assignee)) = (&round.taken, &round.assignee)
             && !assignee.id.is_empty()
         {
-            let first = PageTarget::Person(assignee.id.clone());
+            let first = PageTarget::Person(PersonId(assignee.id.clone()));
             page.retain(|target| *target != first);
             page.insert(0, first);
         }
@@ -312,7 +320,7 @@ impl Deciding<'_> {
             page,
             post: step.post.clone(),
             late_ms: now.duration_since(due).as_millis().try_into().unwrap_or(i64::MAX),
-            fallback: step.fallback,
+            fallback: step.step.is_fallback(),
             next: Some(next_due),
         });
     }
@@ -399,9 +407,10 @@ impl Deciding<'_> {
     }
 
     fn ack_times(&self) -> (Option<Timestamp>, Option<Timestamp>) {
-        let policy = self.env.oncall.policy_or_default(&self.state.policy);
-        let lasts = policy.ack_expires(self.state.severity);
-        let remind = lasts.filter(|l| *l > REMIND_BEFORE).map(|l| self.after(l - REMIND_BEFORE));
+        let severity = self.state.severity;
+        let lasts = self.policy().and_then(|policy| policy.ack_expires.get(&severity).copied());
+        let before = |lasts: Duration| lasts.checked_sub(REMIND_BEFORE).filter(|d| !d.is_zero());
+        let remind = lasts.and_then(before).map(|wait| self.after(wait));
         (lasts.map(|lasts| self.after(lasts)), remind)
     }
 
@@ -430,7 +439,7 @@ impl Deciding<'_> {
             return Err(Refusal::StillFiring { incident: self.state.id, firing });
         }
         let minutes = if self.state.severity >= Severity::P1 { 15 } else { 60 };
-        let look_again = self.after(Duration::from_secs(minutes * 60));
+        let look_again = self.after(Duration::from_mins(minutes));
         self.push(Event::Resolved {
             how: Resolution::ByHand(by),
             still_firing: firing,
@@ -465,7 +474,7 @@ impl Deciding<'_> {
         }
     }
 
-    /// Active again, or unknown: Alertmanager may not notify before its repeat_interval, so a new round begins at once.
+    /// Active again, or unknown: Alertmanager may not notify before its `repeat_interval`, so a new round begins at once.
     fn unsuppress(&mut self, reason: String) {
         if !matches!(self.state.wake, Wake::Suppression(_)) {
             return;
@@ -482,5 +491,8 @@ fn hold_page(seen: &Observation, severity: Severity) -> Duration {
 }
 
 fn later(from: Timestamp, by: Duration) -> Timestamp {
-    SignedDuration::try_from(by).ok().and_then(|by| from.checked_add(by).ok()).unwrap_or(Timestamp::MAX)
+    SignedDuration::try_from(by)
+        .ok()
+        .and_then(|by| from.checked_add(by).ok())
+        .unwrap_or(Timestamp::MAX)
 }

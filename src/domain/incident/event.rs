@@ -72,9 +72,21 @@ pub enum Event {
         since: Timestamp,
     },
     /// Who owns it was decided.
-    Routed { team: String, policy: String, channels: BTreeSet<String>, user_channel: Option<String> },
+    Routed {
+        team: String,
+        policy: String,
+        channels: BTreeSet<String>,
+        user_channel: Option<String>,
+    },
     /// Alerts fired: new members and re-fires.
-    Fired { new: u64, again: u64, firing: u64, members: u64, targets: BTreeSet<String>, truncated: u64 },
+    Fired {
+        new: u64,
+        again: u64,
+        firing: u64,
+        members: u64,
+        targets: BTreeSet<String>,
+        truncated: u64,
+    },
     /// Alerts ended.
     Ended { ended: u64, firing: u64 },
     /// Playbooks matched; runs were asked for.
@@ -129,7 +141,12 @@ pub enum Event {
     /// Something about the diagnosis a reader must know.
     Caveat { text: String },
     /// A person has it.
-    Acknowledged { by: Who, round: i64, expires_at: Option<Timestamp>, remind_at: Option<Timestamp> },
+    Acknowledged {
+        by: Who,
+        round: i64,
+        expires_at: Option<Timestamp>,
+        remind_at: Option<Timestamp>,
+    },
     /// "Still on it?" was asked.
     AckReminded { expires_at: Timestamp },
     /// The acker acted: the ack runs anew.

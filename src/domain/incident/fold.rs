@@ -109,7 +109,7 @@ fn apply(state: &mut Incident, at: Timestamp, event: &Event) {
         Event::Unsettled { next } => {
             let paused = state.paused.take().map_or(Wake::Step(at), |wake| *wake);
             state.wake = match next {
-                Some(next) => moved(paused, *next),
+                Some(next) => moved(&paused, *next),
                 None => paused,
             };
         }
@@ -286,8 +286,7 @@ fn ack(state: &mut Incident, at: Timestamp, event: &Event) {
             state.round = None;
             set_wake(state, Wake::Snooze(*until));
         }
-        // The round that follows sets status and wake.
-        Event::AckExpired { .. } | Event::SnoozeEnded => {}
+        // For an expired ack or snooze, the round that follows sets status and wake.
         _ => {}
     }
 }
@@ -322,13 +321,14 @@ fn reopened(state: &mut Incident) {
 /// While it settles or is suppressed, a new wake-up waits behind that.
 fn set_wake(state: &mut Incident, wake: Wake) {
     match state.wake {
-        Wake::Settle(_) if state.paused.is_some() => state.paused = Some(Box::new(wake)),
-        Wake::Suppression(_) if state.paused.is_some() => state.paused = Some(Box::new(wake)),
+        Wake::Settle(_) | Wake::Suppression(_) if state.paused.is_some() => {
+            state.paused = Some(Box::new(wake));
+        }
         _ => state.wake = wake,
     }
 }
 
-fn moved(wake: Wake, to: Timestamp) -> Wake {
+fn moved(wake: &Wake, to: Timestamp) -> Wake {
     match wake {
         Wake::Step(_) => Wake::Step(to),
         Wake::AckReminder(_) => Wake::AckReminder(to),
@@ -339,6 +339,6 @@ fn moved(wake: Wake, to: Timestamp) -> Wake {
         Wake::Hold(_) => Wake::Hold(to),
         Wake::Digest(_) => Wake::Digest(to),
         Wake::StillFiring(_) => Wake::StillFiring(to),
-        Wake::Never(reason) => Wake::Never(reason),
+        Wake::Never(reason) => Wake::Never(*reason),
     }
 }

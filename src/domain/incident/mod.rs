@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     command::{Command, Env, Matched, Observation, Opening, Refusal, Routing, Settings},
-    decide::decide,
+    decide::{Decision, decide, open},
     event::{Event, Pager, RunEnd, Who},
     fold::fold,
 };

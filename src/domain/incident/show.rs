@@ -32,7 +32,9 @@ pub fn line(event: &Event) -> Option<String> {
         Event::Held { until, digest: true, .. } => {
             format!("no page: it waits for the digest at {}", clock(*until))
         }
-        Event::NobodyToPage { target, .. } => format!("nobody to page at {target}: going on at once"),
+        Event::NobodyToPage { target, .. } => {
+            format!("nobody to page at {target}: going on at once")
+        }
         Event::PageDelivered { page, remark } => {
             let remark = if remark.is_empty() { String::new() } else { format!(" ({remark})") };
             format!("paged {} by {}: delivered{remark}", page.name, page.transport)
@@ -142,7 +144,10 @@ pub fn card(incident: &Incident, next: &str, public_url: &str, now: Timestamp) -
 }
 
 /// What happens next, in words; `names` says who a step's targets are now.
-pub fn next(incident: &Incident, names: impl Fn(&super::super::oncall::PageTarget) -> String) -> String {
+pub fn next(
+    incident: &Incident,
+    names: impl Fn(&super::super::oncall::PageTarget) -> String,
+) -> String {
     match &incident.wake {
         Wake::Step(at) => {
             let round = incident.round.as_ref();
@@ -160,8 +165,10 @@ pub fn next(incident: &Incident, names: impl Fn(&super::super::oncall::PageTarge
         Wake::Digest(at) => format!("goes into the digest at {}", clock(*at)),
         Wake::StillFiring(at) => format!("reopens at {} if alerts still fire", clock(*at)),
         Wake::Never(reason) => match reason {
-            NoWake::Over => String::new(),
-            NoWake::PolicyWithoutPages => "nobody is paged: the policy has no page for this severity",
+            NoWake::Over => "",
+            NoWake::PolicyWithoutPages => {
+                "nobody is paged: the policy has no page for this severity"
+            }
             NoWake::AckDoesNotExpire => "nothing: this ack does not expire",
             NoWake::UserErrorAccepted => "nobody is paged: the owner's channel has it",
             NoWake::InStorm => "nobody is paged for it alone: it is part of a storm",
