@@ -187,14 +187,13 @@ fn labels(incident: &Incident) -> Vec<(String, String)> {
 
 fn members(incident: &Incident) -> String {
     let over = incident.members.saturating_sub(incident.firing);
-    let mut text = format!("{} firing", incident.firing);
-    if over > 0 {
-        text.push_str(&format!(", {over} resolved"));
-    }
-    if incident.flaps > 0 {
-        text.push_str(&format!(", fired again {} times", incident.flaps));
-    }
-    text
+    let over = if over > 0 { format!(", {over} resolved") } else { String::new() };
+    let again = match incident.flaps {
+        0 => String::new(),
+        1 => ", fired again once".to_owned(),
+        flaps => format!(", fired again {flaps} times"),
+    };
+    format!("{} firing{over}{again}", incident.firing)
 }
 
 fn diagnosis(incident: &Incident) -> String {
