@@ -103,6 +103,13 @@ pub struct Again {
     pub payload: Option<Value>,
 }
 
+impl Again {
+    /// Later, without counting an attempt.
+    pub fn later(due: Timestamp, reason: &str) -> Self {
+        Self { due, unclear: false, free: true, reason: reason.to_owned(), payload: None }
+    }
+}
+
 pub(super) async fn is_ours(db: &mut SqliteConnection, end: &JobEnd) -> Result<()> {
     let sql = "UPDATE jobs SET fence = fence WHERE id = $1 AND fence = $2 AND state = 'running'";
     let rows = sqlx::query(sql).bind(end.id).bind(end.fence).execute(db).await?.rows_affected();
