@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::OnceLock};
 use regex::Regex;
 
 use super::{problem::Problems, value::SecretError};
-use crate::domain::suggest::closest;
+use crate::domain::suggest::reword;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -56,10 +56,10 @@ pub(super) fn at_place(file: &str, text: &str, error: &serde_saphyr::Error) -> E
     let plain = error.without_snippet();
     let message = plain.render_with_formatter(&serde_saphyr::UserMessageFormatter);
     let Some(place) = plain.location() else {
-        return Error::File(format!("error: {}\n --> {file}", explain(&message)));
+        return Error::File(format!("error: {}\n --> {file}", reword(&message)));
     };
     let suffix = format!(" at line {}, column {}", place.line(), place.column());
-    let message = explain(message.trim_end_matches(&suffix));
+    let message = reword(message.trim_end_matches(&suffix));
     let mut shown = format!("error: {message}\n --> {file}:{}:{}", place.line(), place.column());
     let index = usize::try_from(place.line()).unwrap_or(1).saturating_sub(1);
     if let Some(line) = text.lines().nth(index) {
@@ -96,30 +96,4 @@ fn masked(line: &str) -> String {
         Some(key) => key.replace_all(&line, "$1…").into_owned(),
         None => String::new(),
     }
-}
-
-/// A message in our words, with the word that was probably meant.
-pub(super) fn explain(message: &str) -> String {
-    let plain = [
-        ("expected mapping start", "expected a map, `key: value`"),
-        ("expected sequence start", "expected a list, `[a, b]`"),
-        ("expected string scalar", "expected text"),
-    ];
-    if let Some((_, ours)) = plain.iter().find(|(theirs, _)| *theirs == message) {
-        return (*ours).to_owned();
-    }
-    let mut parts = message.splitn(3, '`');
-    let (Some(what), Some(word), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
-        return message.to_owned();
-    };
-    let suggests = what.starts_with("unknown") && word.len() > 3;
-    let Some((_, known)) = rest.split_once("expected ").filter(|_| suggests) else {
-        return message.to_owned();
-    };
-    let known = known.trim_start_matches("one of ").replace(" or ", ", ").replace('`', "");
-    let known: Vec<&str> = known.split(", ").collect();
-    closest(word, &known).map_or_else(
-        || message.to_owned(),
-        |meant| format!("{what}`{}`; did you mean `{meant}`?", word.escape_debug()),
-    )
 }

@@ -12,11 +12,8 @@ use std::{
 use config::{ConfigError, Environment, Map, Source as _, Value, ValueKind};
 use serde::{Deserialize, Deserializer, de};
 
-use super::{
-    Config, Error,
-    error::{at_place, explain},
-    files::relative_to,
-};
+use super::{Config, Error, error::at_place, files::relative_to};
+use crate::domain::suggest::reword;
 
 /// Longest file, bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -107,7 +104,7 @@ fn overlay(below: Config, env: &BTreeMap<String, String>) -> Result<Config, Erro
     let merged = layers.map_err(|error| failed(error.to_string()))?;
     serde_path_to_error::deserialize(merged).map_err(|error| {
         let path = error.path().to_string();
-        blame(&names, &path, explain(&reason(error.into_inner())))
+        blame(&names, &path, reword(&reason(error.into_inner())))
     })
 }
 

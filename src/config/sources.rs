@@ -9,6 +9,7 @@ use super::{
     problem::{Problems, is_label, is_name},
     value::{Duration, Secret, Url},
 };
+use crate::domain::matcher::Matcher;
 
 /// A sender of alerts: one Alertmanager, or the members of one cluster of them. It posts to
 /// `/api/v1/alertmanager/<name>`; without a name the source is `default`.
@@ -122,6 +123,11 @@ impl Source {
                     format!("{key}.heartbeat.match"),
                     "needs at least one matcher: 'alertname=\"Watchdog\"'",
                 );
+            }
+            for matcher in &heartbeat.r#match {
+                if let Err(reason) = Matcher::parse(matcher) {
+                    problems.add(format!("{key}.heartbeat.match"), reason);
+                }
             }
             if heartbeat.every < Duration::from_secs(10) {
                 problems.add(format!("{key}.heartbeat.every"), "must be at least 10s");
