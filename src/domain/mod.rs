@@ -2,6 +2,7 @@
 
 pub mod alert;
 pub mod card;
+pub mod duration;
 pub mod evidence;
 pub mod expr;
 pub mod ids;
@@ -12,7 +13,7 @@ pub mod redact;
 pub mod schedule;
 pub mod severity;
 pub mod signature;
+pub mod suggest;
 pub mod target;
 pub mod template;
-pub mod text;
 pub mod verdict;
