@@ -66,9 +66,10 @@ impl Client {
         });
         let mut url = self.base.clone();
         url.set_path(&format!("{}/api/v2/silences", self.base.path().trim_end_matches('/')));
-        let request = Request::post(url, operation, body.to_string().into_bytes(), "application/json")
-            .timeout(TIMEOUT)
-            .trust(Trust::Configured);
+        let request =
+            Request::post(url, operation, body.to_string().into_bytes(), "application/json")
+                .timeout(TIMEOUT)
+                .trust(Trust::Configured);
         let response = self.http.send(request).await?.error_for_status(operation)?;
         Ok(response.json::<Created>(operation)?.silence_id)
     }

@@ -27,13 +27,7 @@ pub type Reply = Result<String, Error>;
 
 impl Engine {
     /// Carries out a button press. `round` is the round the button was drawn for.
-    pub async fn press(
-        &self,
-        id: IncidentId,
-        verb: Verb,
-        round: Option<i64>,
-        by: Who,
-    ) -> Reply {
+    pub async fn press(&self, id: IncidentId, verb: Verb, round: Option<i64>, by: Who) -> Reply {
         match verb {
             Verb::Ack => self.ack(id, round, by).await,
             Verb::Resolve => self.resolve(id, by, false).await,
@@ -64,7 +58,9 @@ impl Engine {
         let command = Command::Resolve { by, anyway };
         let state = self.change(id, vec![command], Along::default()).await?;
         let still = match state.wake.due() {
-            Some(at) => format!("; {} alerts still fire: looks again at {}", state.firing, show::clock(at)),
+            Some(at) => {
+                format!("; {} alerts still fire: looks again at {}", state.firing, show::clock(at))
+            }
             None => String::new(),
         };
         Ok(format!("{id} resolved by {name}{still}"))
@@ -119,7 +115,10 @@ impl Engine {
                 Ok(silence) => {
                     let command = Command::Silenced { by: by.clone(), id: silence, until };
                     self.change(id, vec![command], Along::default()).await?;
-                    return Ok(format!("{id} silenced in Alertmanager until {}", show::clock(until)));
+                    return Ok(format!(
+                        "{id} silenced in Alertmanager until {}",
+                        show::clock(until)
+                    ));
                 }
                 Err(error) => last = error.to_string(),
             }
@@ -156,11 +155,9 @@ impl Engine {
     pub fn person_behind(&self, transport: &str, address: &str) -> Result<Who, String> {
         let oncall = self.oncall.get();
         match oncall.person_by_contact(transport, address) {
-            Some(Person { id, name, .. }) => Ok(Who {
-                id: id.to_string(),
-                name: name.clone(),
-                via: transport.to_owned(),
-            }),
+            Some(Person { id, name, .. }) => {
+                Ok(Who { id: id.to_string(), name: name.clone(), via: transport.to_owned() })
+            }
             None => Err(format!(
                 "nothing done: nobody in the on-call files has this contact. Add to your entry under `people`:  contacts: {{ {transport}: \"{address}\" }}"
             )),

@@ -60,7 +60,7 @@ impl Engine {
             let decision = self.decide(&stored.incident, commands.clone(), now)?;
             let mut changes = along.changes.clone();
             changes.job.clone_from(&along.job);
-            self.include(&mut changes, Some(&stored.incident), &decision, Some(stored.version), now);
+            include(&mut changes, Some(&stored.incident), &decision, Some(stored.version), now);
             match self.store.commit(changes, now).await {
                 Ok(()) => return Ok(decision.state),
                 Err(store::Error::Conflict) => {}
@@ -83,7 +83,7 @@ impl Engine {
         let env = Env { now, oncall: &oncall, settings: &self.options.incidents };
         let decision = incident::open(id, opening, severity, first, &env)?;
         let mut changes = Changes::default();
-        self.include(&mut changes, None, &decision, None, now);
+        include(&mut changes, None, &decision, None, now);
         self.store.commit(changes, now).await?;
         Ok(decision.state)
     }
@@ -105,24 +105,23 @@ impl Engine {
         }
         Ok(all)
     }
+}
 
-    /// Adds a decision and everything that follows from it to a transaction.
-    pub(super) fn include(
-        &self,
-        changes: &mut Changes,
-        before: Option<&Incident>,
-        decision: &Decision,
-        version: Option<i64>,
-        now: Timestamp,
-    ) {
-        if decision.events.is_empty() {
-            return;
-        }
-        effects::add(changes, before, decision, now);
-        changes.incidents.push(IncidentChange {
-            state: decision.state.clone(),
-            version,
-            events: decision.events.clone(),
-        });
+/// Adds a decision and everything that follows from it to a transaction.
+pub(super) fn include(
+    changes: &mut Changes,
+    before: Option<&Incident>,
+    decision: &Decision,
+    version: Option<i64>,
+    now: Timestamp,
+) {
+    if decision.events.is_empty() {
+        return;
     }
+    effects::add(changes, before, decision, now);
+    changes.incidents.push(IncidentChange {
+        state: decision.state.clone(),
+        version,
+        events: decision.events.clone(),
+    });
 }

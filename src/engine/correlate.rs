@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::{Engine, Source};
+use super::{Engine, Source, change::include};
 use crate::{
     domain::{
         alert::{self, Alert, Envelope, Labels, Rejected, Status},
@@ -44,7 +44,12 @@ impl Engine {
             Ok(()) => Ok(true),
             Err(error) => {
                 let attempts = self.store.delivery_failed(id).await?;
-                tracing::warn!(delivery.id = id, attempts, error = format!("{error:#}"), "a delivery could not be applied");
+                tracing::warn!(
+                    delivery.id = id,
+                    attempts,
+                    error = format!("{error:#}"),
+                    "a delivery could not be applied"
+                );
                 if attempts >= MAX_ATTEMPTS {
                     self.set_aside(id, &format!("{error:#}")).await?;
                 }
@@ -68,8 +73,11 @@ impl Engine {
         loop {
             let end = (applied + BATCH).min(alerts.len());
             let last = end == alerts.len();
-            let progress =
-                if last { Progress::Done(delivery.id) } else { Progress::Applied(delivery.id, end) };
+            let progress = if last {
+                Progress::Done(delivery.id)
+            } else {
+                Progress::Applied(delivery.id, end)
+            };
             let bad = if last { std::mem::take(&mut rejected) } else { vec![] };
             let batch = &alerts[applied..end];
             self.apply_batch(&delivery, &payload.envelope, &source, batch, bad, progress).await?;
@@ -142,8 +150,7 @@ impl Engine {
                 continue;
             }
             let cluster = alert.label("cluster");
-            let (key, _) =
-                correlate::key(name, alert, envelope, cluster, &self.options.group_by);
+            let (key, _) = correlate::key(name, alert, envelope, cluster, &self.options.group_by);
             let stored = self.home(&member, &key, now).await?;
             let slot = stored.as_ref().map_or_else(|| key.clone(), |s| s.incident.id.to_string());
             let group = groups.entry(slot).or_insert_with(|| Group {
@@ -204,12 +211,12 @@ impl Engine {
             let oncall = self.oncall.get();
             let env = Env { now, oncall: &oncall, settings: &self.options.incidents };
             let opened = incident::open(id, opening, severity, Command::Observe(seen), &env)?;
-            self.include(changes, None, &opened, None, now);
+            include(changes, None, &opened, None, now);
             tracing::info!(incident.id = %id, title = opened.state.title, severity = %severity, "incident opened");
             return Ok(());
         };
         let decision = self.decide(&stored.incident, vec![Command::Observe(seen)], now)?;
-        self.include(changes, Some(&stored.incident), &decision, Some(stored.version), now);
+        include(changes, Some(&stored.incident), &decision, Some(stored.version), now);
         Ok(())
     }
 
@@ -231,7 +238,8 @@ impl Engine {
             .map(|(alert, _)| alert)
             .collect();
         let (mut firing, mut members) = self.store.member_counts(id).await?;
-        let (new, again, ended) = (count(Change::Fired), count(Change::FiredAgain), count(Change::Ended));
+        let (new, again, ended) =
+            (count(Change::Fired), count(Change::FiredAgain), count(Change::Ended));
         // Members that come from another, closed incident are new here.
         let moved = group
             .members
@@ -257,7 +265,7 @@ impl Engine {
             severity: max,
             targets: correlate::target_hints(fired.iter().copied()),
             truncated: envelope.truncated_alerts,
-            matched: self.matched(&fired),
+            matched: vec![],
             routing,
         })
     }
@@ -294,14 +302,19 @@ impl Engine {
     }
 
     async fn set_aside(&self, id: i64, reason: &str) -> anyhow::Result<()> {
-        let changes =
-            Changes { delivery: Some(Progress::Poisoned(id)), ..Changes::default() };
+        let changes = Changes { delivery: Some(Progress::Poisoned(id)), ..Changes::default() };
         self.store.commit(changes, self.now()).await?;
         let text = format!(
             "Delivery {id} could not be applied and was set aside: {reason}. Its alerts are NOT shown as incidents; look at them in Alertmanager."
         );
-        self.self_alarm("poisoned", &id.to_string(), "A webhook could not be applied", &text, Severity::P1)
-            .await
+        self.self_alarm(
+            "poisoned",
+            &id.to_string(),
+            "A webhook could not be applied",
+            &text,
+            Severity::P1,
+        )
+        .await
     }
 
     /// Paramedic's own alarm: an incident like any other, under the default policy.

@@ -189,7 +189,8 @@ impl Engine {
         let next = person.and_then(|person| {
             let mut contacts = person.contacts.iter();
             contacts.find(|(kind, address)| {
-                let used = tried.contains(kind) || others.iter().any(|o| o.ends_with(&format!(":{kind}")));
+                let used =
+                    tried.contains(kind) || others.iter().any(|o| o.ends_with(&format!(":{kind}")));
                 !used && !address.is_empty() && self.channels.transport(kind).is_some()
             })
         });
@@ -207,8 +208,7 @@ impl Engine {
             };
             along.changes.jobs.push(failover.job(incident));
         }
-        let failed =
-            Command::PageFailed { page: order.page, reason: reason.to_owned(), last_hope };
+        let failed = Command::PageFailed { page: order.page, reason: reason.to_owned(), last_hope };
         tracing::error!(incident.id = %incident.id, person = failed_person(&failed), reason, last_hope, "a page could not be delivered");
         self.change(incident.id, vec![failed], along).await?;
         Ok(())

@@ -38,7 +38,9 @@ pub fn add(changes: &mut Changes, before: Option<&Incident>, decision: &Decision
     let refused: Vec<&String> = decision
         .events
         .iter()
-        .filter_map(|e| if let Event::PostFailed { channel, .. } = e { Some(channel) } else { None })
+        .filter_map(
+            |e| if let Event::PostFailed { channel, .. } = e { Some(channel) } else { None },
+        )
         .collect();
     for channel in state.channels.iter().filter(|channel| !refused.contains(channel)) {
         changes.jobs.push(post(state, channel, now));

@@ -161,8 +161,7 @@ impl Engine {
             || now.saturating_add(backoff(job.attempt)).unwrap_or(now),
             |wait| after(now, wait),
         );
-        let again =
-            Again { due, unclear, free: false, reason: reason.to_owned(), payload: None };
+        let again = Again { due, unclear, free: false, reason: reason.to_owned(), payload: None };
         Ok(self.end_job(JobEnd { again: Some(again), ..end }).await?)
     }
 

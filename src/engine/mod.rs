@@ -7,7 +7,7 @@ pub mod change;
 pub mod channels;
 pub mod correlate;
 pub mod deliver;
-pub mod diagnose;
+// pub mod diagnose;
 mod effects;
 mod evidence;
 pub mod intake;
@@ -15,8 +15,8 @@ pub mod memory;
 pub mod pages;
 pub mod periodic;
 pub mod posts;
-pub mod runs;
-pub mod sync;
+// pub mod runs;
+// pub mod sync;
 pub mod worker;
 
 use std::{
@@ -36,7 +36,6 @@ use crate::{
         severity::Severity,
     },
     ops::clock::Clock,
-    playbook::catalog::Catalog,
     store::Store,
 };
 
@@ -105,7 +104,7 @@ pub struct Inner {
     /// From the configuration.
     pub options: Options,
     /// Playbooks and signatures.
-    pub catalog: Shared<Catalog>,
+    // pub catalog: Shared<Catalog>,
     /// People, schedules, policies.
     pub oncall: Shared<OnCall>,
     /// Clients per cluster.

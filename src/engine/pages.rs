@@ -35,12 +35,8 @@ pub struct PageOrder {
 pub fn orders(state: &Incident, event: &Event, now: Timestamp) -> Vec<NewJob> {
     let Event::StepTaken { round, step, page, late_ms, .. } = event else { return vec![] };
     let order = |target: &PageTarget| {
-        let order = PageOrder {
-            round: *round,
-            step: *step,
-            target: target.clone(),
-            late_ms: *late_ms,
-        };
+        let order =
+            PageOrder { round: *round, step: *step, target: target.clone(), late_ms: *late_ms };
         NewJob {
             key: format!("page:{}:{round}:{}:{target}", state.id, slug(*step)),
             kind: "page",

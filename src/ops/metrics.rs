@@ -35,7 +35,7 @@ metrics! {
     JOBS_WAITING = "paramedic_jobs_waiting" "gauge" ["kind"] "Jobs that are not done, by kind.";
     STEPS = "paramedic_steps_total" "counter" ["kind", "state"] "Playbook steps ended, by kind and state.";
     STEP_SECONDS = "paramedic_step_duration_seconds" "histogram" ["kind"] "How long steps took.";
-    MESSAGES = "paramedic_messages_total" "counter" ["channel", "kind", "outcome"] "Sends by channel kind, message kind (card, evidence, page) and outcome (ok, retry, unclear, permanent, card_gone).";
+    MESSAGES = "paramedic_messages_total" "counter" ["channel", "kind", "outcome"] "Sends by channel kind, message kind (card, evidence, page) and outcome (ok, retry, unclear, permanent, gone).";
     INVARIANT_VIOLATIONS = "paramedic_invariant_violations_total" "counter" ["invariant"] "Broken invariants found and mended; any value above 0 is a bug.";
     RELOADS = "paramedic_reloads_total" "counter" ["what", "outcome"] "Reloads of playbooks and on-call files (ok, error).";
 }
@@ -71,7 +71,12 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for metric in ALL {
             assert!(metric.name.starts_with("paramedic_"), "{}", metric.name);
-            assert_eq!(metric.kind == "counter", metric.name.ends_with("_total"), "{}", metric.name);
+            assert_eq!(
+                metric.kind == "counter",
+                metric.name.ends_with("_total"),
+                "{}",
+                metric.name
+            );
             assert!(metric.kind != "histogram" || metric.name.ends_with("_seconds"));
             assert!(metric.help.ends_with('.'), "{}", metric.name);
             assert!(seen.insert(metric.name), "{} twice", metric.name);

@@ -19,7 +19,8 @@ pub async fn run(db: &mut SqliteConnection) -> Result<()> {
     let known = SQLITE.last().map_or(0, |(version, _, _)| *version);
     let migrator = Migrator::with_migrations(migrations.collect());
     db.ensure_migrations_table(&migrator.table_name).await.map_err(|error| failed(&error))?;
-    let applied = db.list_applied_migrations(&migrator.table_name).await.map_err(|error| failed(&error))?;
+    let applied =
+        db.list_applied_migrations(&migrator.table_name).await.map_err(|error| failed(&error))?;
     let found = applied.iter().map(|migration| migration.version).max().unwrap_or(0);
     if found > known {
         return Err(Error::Newer { found, known });
