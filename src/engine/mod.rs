@@ -7,7 +7,7 @@ pub mod change;
 pub mod channels;
 pub mod correlate;
 pub mod deliver;
-// pub mod diagnose;
+pub mod diagnose;
 mod effects;
 mod evidence;
 pub mod intake;
@@ -15,7 +15,7 @@ pub mod memory;
 pub mod pages;
 pub mod periodic;
 pub mod posts;
-// pub mod runs;
+pub mod runs;
 // pub mod sync;
 pub mod worker;
 
@@ -36,6 +36,7 @@ use crate::{
         severity::Severity,
     },
     ops::clock::Clock,
+    playbook::catalog::Catalog,
     store::Store,
 };
 
@@ -104,7 +105,7 @@ pub struct Inner {
     /// From the configuration.
     pub options: Options,
     /// Playbooks and signatures.
-    // pub catalog: Shared<Catalog>,
+    pub catalog: Shared<Catalog>,
     /// People, schedules, policies.
     pub oncall: Shared<OnCall>,
     /// Clients per cluster.

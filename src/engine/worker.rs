@@ -139,8 +139,8 @@ impl Engine {
             "deliver" => self.run_deliver(job).await,
             "post" => self.run_post(job).await,
             "evidence" => self.run_evidence(job).await,
-            // "diagnose" => self.run_diagnose(job).await,
-            // "run" => self.run_run(job).await,
+            "diagnose" => self.run_diagnose(job).await,
+            "run" => self.run_run(job).await,
             "periodic" => self.run_periodic(job).await,
             other => Err(anyhow::anyhow!("no code for jobs of kind `{other}`")),
         };
