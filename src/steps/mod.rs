@@ -243,5 +243,12 @@ fn findings<T: Serialize>(outcome: Outcome<T>) -> Result<Findings, Failure> {
 }
 
 steps! {
+    KubePods => kube::pods::Pods,
+    KubeLogs => kube::logs::Logs,
+    KubeEvents => kube::events::Events,
+    KubeObject => kube::object::Object,
+    SparkApplication => spark::application::Application,
+    SparkExecutors => spark::executors::Executors,
+    SparkStages => spark::stages::Stages,
     IncidentNote => incident::note::Note,
 }

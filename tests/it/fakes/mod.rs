@@ -1,0 +1,3 @@
+//! Stateful, strict fakes of the outside world, over HTTP.
+
+pub mod kube;
