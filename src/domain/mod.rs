@@ -13,4 +13,5 @@ pub mod severity;
 pub mod signature;
 pub mod target;
 pub mod template;
+pub mod text;
 pub mod verdict;
