@@ -9,6 +9,7 @@ pub mod incident;
 pub mod kube;
 pub mod net;
 pub mod prometheus;
+pub mod span;
 pub mod spark;
 pub mod target;
 
@@ -243,5 +244,9 @@ fn findings<T: Serialize>(outcome: Outcome<T>) -> Result<Findings, Failure> {
 }
 
 steps! {
+    HiveMetastore => hive::metastore::Metastore,
+    PrometheusQuery => prometheus::query::Query,
+    NetHttp => net::http::Http,
+    NetTcp => net::tcp::Tcp,
     IncidentNote => incident::note::Note,
 }
