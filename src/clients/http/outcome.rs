@@ -104,11 +104,12 @@ mod tests {
         Response { status, headers: map, body: body.into(), cut: false }
     }
 
+    type Case<'a> = (u16, &'a [(&'static str, &'a str)], Kind);
+
     #[test]
     fn a_status_becomes_the_kind_that_decides_the_retry() {
         let after = |seconds| Kind::Throttled { after: Some(Duration::from_secs(seconds)) };
         let date = ("date", "Mon, 23 Nov 2026 03:00:00 GMT");
-        type Case<'a> = (u16, &'a [(&'static str, &'a str)], Kind);
         let cases: [Case<'_>; 12] = [
             (401, &[], Kind::Denied),
             (403, &[], Kind::Denied),
