@@ -11,6 +11,7 @@ pub mod redact;
 pub mod schedule;
 pub mod severity;
 pub mod signature;
+pub mod suggest;
 pub mod target;
 pub mod template;
 pub mod text;

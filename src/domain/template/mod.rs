@@ -1,42 +1,31 @@
 //! Text with holes: `{{labels.pod}}`. Handlebars, in the strict form that fills step inputs.
 //!
-//! [`Input`] is a templated step input of a type: its template is checked when the playbook is loaded, filled when the
-//! step runs, and parsed into the type then. A hole without a value skips the step with the reason; it never becomes an
-//! empty name or a selector that matches everything. Chat and page templates are lax and live with their channels.
+//! [`Input`] is a templated step input of a type: its template is checked when the playbook is loaded ([`walk`]), filled
+//! when the step runs, and parsed into the type then. A hole without a value skips the step with the reason; it never
+//! becomes an empty name or a selector that matches everything. Labels and annotations that are absent are "", as in
+//! Alertmanager, and the typed inputs refuse "". [`Text`] is the lax form for titles and remedies of signatures. Escaping
+//! belongs to whatever the text goes into.
 
-use std::{fmt, marker::PhantomData, sync::OnceLock};
+mod helpers;
+mod scope;
+mod walk;
 
-use handlebars::Handlebars;
+use std::{fmt, marker::PhantomData};
+
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap as _};
-use serde_json::{Map, Value};
+
+pub use self::{
+    helpers::MAX_OUTPUT,
+    scope::Scope,
+    walk::{Reference, TemplateError, references},
+};
 
 /// Longest template source, bytes.
 pub const MAX_SOURCE: usize = 16 * 1024;
 
-/// The names a template or expression sees: `labels`, `annotations`, `alerts`, `target`, `incident`, `steps`, `verdict`
-/// and whatever `for_each` binds.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Scope(Map<String, Value>);
-
-impl Scope {
-    /// This scope with one more name.
-    #[must_use]
-    pub fn with(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.0.insert(name.into(), value.into());
-        self
-    }
-
-    /// Adds or replaces a name.
-    pub fn set(&mut self, name: impl Into<String>, value: impl Into<Value>) {
-        self.0.insert(name.into(), value.into());
-    }
-
-    /// All names.
-    pub fn names(&self) -> &Map<String, Value> {
-        &self.0
-    }
-}
+/// Deepest nesting of blocks, and of brackets inside one hole.
+pub const MAX_DEPTH: usize = 16;
 
 /// A typed value that a filled template must parse into.
 pub trait Filled: Sized {
@@ -206,52 +195,60 @@ impl<T: Filled> JsonSchema for Input<T> {
     }
 }
 
-fn strict() -> &'static Handlebars<'static> {
-    static REGISTRY: OnceLock<Handlebars<'static>> = OnceLock::new();
-    REGISTRY.get_or_init(|| {
-        let mut registry = Handlebars::new();
-        registry.set_strict_mode(true);
-        registry.register_escape_fn(handlebars::no_escape);
-        registry
-    })
-}
-
-/// Checks a template's size and syntax.
+/// Checks a template's size, syntax, helpers and depth. Which names exist depends on the place: see [`references`].
 pub fn check(source: &str) -> Result<(), String> {
-    if source.len() > MAX_SOURCE {
-        return Err(format!("this template is {} bytes long; at most {MAX_SOURCE}", source.len()));
-    }
-    handlebars::Template::compile(source).map(drop).map_err(|error| error.reason().to_string())
+    references(source).map(drop).map_err(|error| error.message)
 }
 
 fn fill(source: &str, scope: &Scope) -> Result<String, String> {
     if !source.contains("{{") {
         return Ok(source.to_owned());
     }
-    strict().render_template(source, scope.names()).map_err(|error| error.reason().to_string())
+    let references = references(source).map_err(|error| error.message)?;
+    let mut names = scope.names().clone();
+    for reference in references {
+        match reference.path.as_slice() {
+            [root, name, ..] if root == "labels" || root == "annotations" => {
+                if let Some(map) = names.get_mut(root).and_then(serde_json::Value::as_object_mut) {
+                    map.entry(name.as_str()).or_insert_with(|| "".into());
+                }
+            }
+            [root, id, ..] if root == "steps" && !reference.guarded => {
+                if let Some(reason) = scope.missing().get(id) {
+                    return Err(format!("step `{id}` brought nothing: {reason}"));
+                }
+            }
+            _ => {}
+        }
+    }
+    helpers::render_strict(source, &names)
+}
+
+/// A checked template that leaves holes without a value empty; for titles and remedies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Text(String);
+
+impl Text {
+    /// Checks it; its holes may read only these names.
+    pub fn parse(source: &str, roots: &[&str]) -> Result<Self, String> {
+        for reference in references(source).map_err(|error| error.message)? {
+            let root = reference.path.first().map_or("", String::as_str);
+            if !roots.contains(&root) {
+                let hint = super::suggest::closest(root, roots).map_or_else(
+                    || format!("there is {}", roots.join(", ")),
+                    |n| format!("did you mean `{n}`?"),
+                );
+                return Err(format!("there is no `{root}` here; {hint}"));
+            }
+        }
+        Ok(Self(source.to_owned()))
+    }
+
+    /// Fills it; the source itself should rendering fail.
+    pub fn fill(&self, names: &serde_json::Map<String, serde_json::Value>) -> String {
+        helpers::render_lax(&self.0, names).unwrap_or_else(|_| self.0.clone())
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_missing_value_is_an_error_that_names_the_template() {
-        let input = Input::<Name>::from("{{labels.pod}}");
-        let error = input.fill(&Scope::default().with("labels", json!({}))).unwrap_err();
-        assert!(matches!(error, FillError::NoValue { .. }), "{error}");
-    }
-
-    #[test]
-    fn a_hostile_label_never_becomes_a_name() {
-        let input = Input::<Name>::from("{{labels.pod}}");
-        for bad in ["", "a/../b", "A", "a b", "-a", "a-", "a,b=c", "x\ny", &"a".repeat(254)] {
-            let scope = Scope::default().with("labels", json!({ "pod": bad }));
-            assert!(input.fill(&scope).is_err(), "{bad:?}");
-        }
-        let scope = Scope::default().with("labels", json!({ "pod": "etl-driver.1" }));
-        assert_eq!(input.fill(&scope).unwrap().0, "etl-driver.1");
-    }
-}
+mod tests;
