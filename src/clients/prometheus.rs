@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxys_answer_is_judged_by_its_status_and_nonsense_is_malformed() {
+    fn the_answer_of_a_proxy_is_judged_by_its_status_and_nonsense_is_malformed() {
         assert_eq!(read(502, "<html>bad gateway").unwrap_err().kind, Kind::Unreachable);
         assert_eq!(read(401, "").unwrap_err().kind, Kind::Denied);
         for nonsense in [

@@ -116,6 +116,11 @@ pub trait Step: DeserializeOwned + Serialize + JsonSchema + Clone + Send + Sync 
     /// The documented output.
     type Output: Serialize + JsonSchema;
 
+    /// The permissions of this very step; a kind that runs another step hands on that one's.
+    fn needs(&self) -> &'static [Need] {
+        Self::NEEDS
+    }
+
     /// Runs once. No retry, no sleep beyond what the kind is for; the caller sets the deadline.
     fn run(
         &self,
@@ -190,7 +195,7 @@ macro_rules! steps {
 
             /// The permissions it needs.
             pub fn needs(&self) -> &'static [Need] {
-                match self { $(Self::$variant(_) => <$spec as Step>::NEEDS),* }
+                match self { $(Self::$variant(inputs) => inputs.needs()),* }
             }
 
             /// Its inputs, with templates and expressions marked (see [`crate::domain::template::marker`]).
@@ -248,5 +253,6 @@ steps! {
     PrometheusQuery => prometheus::query::Query,
     NetHttp => net::http::Http,
     NetTcp => net::tcp::Tcp,
+    FlowWaitUntil => flow::wait_until::WaitUntil,
     IncidentNote => incident::note::Note,
 }

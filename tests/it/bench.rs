@@ -41,7 +41,7 @@ impl Bench {
         let cluster = Cluster {
             name: "prod-eu".to_owned(),
             kube: None,
-            spark: spark::Client {},
+            spark: spark::Client::new(http.clone(), None, None),
             prometheus: None,
             metastores: BTreeMap::new(),
         };

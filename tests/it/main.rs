@@ -9,5 +9,6 @@
 mod architecture;
 mod bench;
 mod fakes;
+mod flow_steps;
 mod hive_steps;
 mod net_steps;

@@ -30,7 +30,7 @@ struct Known {
 }
 
 impl Prometheus {
-    /// Starts one that knows these queries; the values are `data` of the API's answer.
+    /// Starts one that knows these queries. A value is `data` of the API's answer, a text is an error, null never answers.
     pub async fn start<const N: usize>(answers: [(&str, Value); N]) -> Self {
         let answers = answers.map(|(query, data)| (query.to_owned(), data)).into();
         let state = Arc::new(Mutex::new(Known { answers, ..Known::default() }));
@@ -40,6 +40,16 @@ impl Prometheus {
         let url = format!("http://{}/prom", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self { url, state }
+    }
+
+    /// Changes the answer to a query.
+    pub fn set(&self, query: &str, data: Value) {
+        self.state.lock().unwrap().answers.insert(query.to_owned(), data);
+    }
+
+    /// How often it was asked.
+    pub fn answered(&self) -> usize {
+        self.state.lock().unwrap().asked.len()
     }
 
     /// The forms it was sent.
@@ -61,17 +71,21 @@ async fn query(
     State(state): State<Arc<Mutex<Known>>>,
     Form(form): Form<BTreeMap<String, String>>,
 ) -> Response {
-    let mut state = state.lock().unwrap();
-    state.asked.push(form.clone());
     let query = form.get("query").cloned().unwrap_or_default();
-    match state.answers.get(&query) {
+    let answer = {
+        let mut state = state.lock().unwrap();
+        state.asked.push(form);
+        state.answers.get(&query).cloned()
+    };
+    match answer {
+        Some(Value::Null) => std::future::pending().await,
         Some(Value::String(error)) => {
             let body = json!({ "status": "error", "errorType": "execution", "error": error });
             (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
         }
         Some(data) => Json(json!({ "status": "success", "data": data })).into_response(),
         None => {
-            state.unexpected.push(query);
+            state.lock().unwrap().unexpected.push(query);
             StatusCode::NOT_IMPLEMENTED.into_response()
         }
     }
