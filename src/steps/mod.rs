@@ -254,5 +254,12 @@ steps! {
     NetHttp => net::http::Http,
     NetTcp => net::tcp::Tcp,
     FlowWaitUntil => flow::wait_until::WaitUntil,
+    KubePods => kube::pods::Pods,
+    KubeLogs => kube::logs::Logs,
+    KubeEvents => kube::events::Events,
+    KubeObject => kube::object::Object,
+    SparkApplication => spark::application::Application,
+    SparkExecutors => spark::executors::Executors,
+    SparkStages => spark::stages::Stages,
     IncidentNote => incident::note::Note,
 }
