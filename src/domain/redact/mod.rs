@@ -126,10 +126,11 @@ impl KeyBlock {
             (Self::Inside, _) => {
                 // A key cut short must not swallow the log after it.
                 let body = line.trim();
-                let of_key =
-                    body.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=*".contains(&b))
-                        || body.contains("Proc-Type")
-                        || body.contains("DEK-Info");
+                let base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/".contains(&b);
+                let of_key = body.trim_end_matches('=').bytes().all(base64)
+                    || body == MASK
+                    || body.contains("Proc-Type")
+                    || body.contains("DEK-Info");
                 if of_key {
                     Some(if body.is_empty() { line.to_owned() } else { MASK.to_owned() })
                 } else {
