@@ -2,6 +2,7 @@
 
 pub mod alert;
 pub mod card;
+pub mod duration;
 pub mod evidence;
 pub mod expr;
 pub mod ids;
@@ -14,5 +15,4 @@ pub mod signature;
 pub mod suggest;
 pub mod target;
 pub mod template;
-pub mod text;
 pub mod verdict;

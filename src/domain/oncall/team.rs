@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::{matcher::Matcher, severity::Severity};
+
 /// A team.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Team {
     /// Unique; also the value of the namespace annotation `paramedic.io/team`.
     pub id: String,
-    /// Matchers over labels; an alert is owned when any of them fits.
-    pub owns: Vec<String>,
+    /// The team owns an alert when any of these fits.
+    pub owns: Vec<Matcher>,
     /// The policy of its incidents.
     pub policy: String,
     /// Channels that get the cards of its incidents.
@@ -23,12 +25,12 @@ pub struct UserErrors {
     /// The channel of those who own the jobs.
     pub channel: String,
     /// The highest severity that may go there instead of a page: P2 unless raised to P1.
-    pub max: crate::domain::severity::Severity,
+    pub max: Severity,
 }
 
 impl Team {
     /// True when a matcher fits; a missing label is "".
-    pub fn owns(&self, _labels: &BTreeMap<String, String>) -> bool {
-        false
+    pub fn owns(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.owns.iter().any(|matcher| matcher.matches(labels))
     }
 }

@@ -8,7 +8,7 @@ use jiff::{
     tz::{TimeZone, TimeZoneDatabase},
 };
 
-use crate::domain::text::nearest;
+use crate::domain::suggest::closest;
 
 /// Abbreviations people write; each names an offset that is wrong half of the year, or no zone at all.
 const ABBREVIATIONS: &[(&str, &str)] = &[
@@ -53,7 +53,8 @@ pub fn zone(name: &str) -> Result<TimeZone, String> {
     }
     database().get(name).map_err(|_| {
         let known: Vec<_> = database().available().map(|n| n.to_string()).collect();
-        match nearest(name, known.iter().map(String::as_str)) {
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        match closest(name, &known) {
             Some(meant) => format!("{}; did you mean {meant}?", unknown()),
             None => format!("{}; write an IANA name such as Europe/Berlin or UTC", unknown()),
         }
