@@ -6,7 +6,7 @@ use std::{borrow::Cow, time::Duration};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::domain::text::{format_duration, parse_duration};
+use crate::domain::duration;
 
 /// A duration from `MIN_MS` to `MAX_MS` milliseconds, written `500ms`, `5s` or `1m 30s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,30 +19,30 @@ impl<const MIN_MS: u64, const MAX_MS: u64> Span<MIN_MS, MAX_MS> {
     }
 
     /// A duration in the range, or the sentence that names the range.
-    pub fn new(duration: Duration) -> Result<Self, String> {
+    pub fn new(span: Duration) -> Result<Self, String> {
         let (min, max) = (Duration::from_millis(MIN_MS), Duration::from_millis(MAX_MS));
-        if (min..=max).contains(&duration) {
-            return Ok(Self(duration));
+        if (min..=max).contains(&span) {
+            return Ok(Self(span));
         }
-        let given = format_duration(duration);
+        let given = duration::format(span);
         Err(format!(
             "{given} is out of range: {} to {}",
-            format_duration(min),
-            format_duration(max)
+            duration::format(min),
+            duration::format(max)
         ))
     }
 }
 
 impl<const MIN_MS: u64, const MAX_MS: u64> Serialize for Span<MIN_MS, MAX_MS> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&format_duration(self.0))
+        serializer.serialize_str(&duration::format(self.0))
     }
 }
 
 impl<'de, const MIN_MS: u64, const MAX_MS: u64> Deserialize<'de> for Span<MIN_MS, MAX_MS> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        parse_duration(&text).and_then(Self::new).map_err(de::Error::custom)
+        duration::parse(&text).and_then(Self::new).map_err(de::Error::custom)
     }
 }
 
@@ -56,7 +56,7 @@ impl<const MIN_MS: u64, const MAX_MS: u64> JsonSchema for Span<MIN_MS, MAX_MS> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let [min, max] = [MIN_MS, MAX_MS].map(|ms| format_duration(Duration::from_millis(ms)));
+        let [min, max] = [MIN_MS, MAX_MS].map(|ms| duration::format(Duration::from_millis(ms)));
         schemars::json_schema!({
             "type": "string",
             "pattern": r"^\s*(\d+(ms|s|m|h|d)\s*)+$",

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         evidence::Findings,
         expr::{Expr, Truth},
-        text::nearest,
+        suggest::closest,
     },
     steps::{self, Context, Effect, Failure, KINDS, Need, Outcome, Spec, Step, span::Span},
 };
@@ -201,7 +201,7 @@ impl<'de> de::Visitor<'de> for OneKind {
         };
         let Some(spec) = Spec::next_value(&kind, &mut map)? else {
             let shown: String = kind.chars().take(80).collect();
-            let hint = nearest(&kind, KINDS.iter().copied())
+            let hint = closest(&kind, KINDS)
                 .map_or(String::new(), |near| format!("; did you mean {near}?"));
             let why = format!("there is no step kind `{}`{hint}", shown.escape_debug());
             return Err(de::Error::custom(why));
