@@ -1,3 +1,6 @@
-//! Stateful, strict fakes of the outside world, over HTTP.
+//! Fakes of the outside world: stateful, strict, over real sockets on loopback. Each fails its test on a call that it does
+//! not expect.
 
 pub mod kube;
+pub mod metastore;
+pub mod prometheus;
