@@ -76,7 +76,7 @@ impl Engine {
                 if known.iter().any(|known| known.id == run.id) {
                     continue;
                 }
-                if let Some(earlier) = self.cooling(&known, &run, playbook) {
+                if let Some(earlier) = cooling(&known, &run, playbook) {
                     commands.push(Command::RunEnded(repeated(earlier)));
                     continue;
                 }
@@ -129,7 +129,10 @@ impl Engine {
         let max = playbook.limits.max_targets;
         if found.len() > max {
             let rest = found.len() - max;
-            caveats.push(format!("playbook {}: {rest} more targets were not looked at", playbook.name));
+            caveats.push(format!(
+                "playbook {}: {rest} more targets were not looked at",
+                playbook.name
+            ));
             let mut by_size: Vec<_> = found.into_iter().collect();
             by_size.sort_by_key(|(_, (_, members))| std::cmp::Reverse(members.len()));
             found = by_size.into_iter().take(max).collect();
@@ -148,9 +151,7 @@ impl Engine {
         let now = self.now();
         let labels = correlate::common(members.iter().map(|m| &m.labels));
         let annotations = correlate::common(members.iter().map(|m| &m.annotations));
-        let alert = |m: &correlate::Member| {
-            json!({ "labels": m.labels, "annotations": m.annotations, "starts_at": m.starts_at })
-        };
+        let alert = |m: &correlate::Member| json!({ "labels": m.labels, "annotations": m.annotations, "starts_at": m.starts_at });
         let alerts: Vec<Value> = members.iter().take(MAX_ALERTS).map(alert).collect();
         let deadline = SignedDuration::try_from(playbook.limits.deadline).unwrap_or_default();
         let cluster = labels.get("cluster").cloned().unwrap_or_default();
@@ -171,17 +172,17 @@ impl Engine {
             caveats: vec![],
         }
     }
+}
 
-    /// An earlier run of the same playbook and target that is too young to repeat.
-    fn cooling<'a>(&self, known: &'a [Run], run: &Run, playbook: &Playbook) -> Option<&'a Run> {
-        let cooldown = SignedDuration::try_from(playbook.limits.cooldown).unwrap_or_default();
-        known.iter().find(|earlier| {
-            let ended = earlier.ended_at.map(|at| run.started_at.duration_since(at));
-            earlier.playbook == run.playbook
-                && earlier.target == run.target
-                && ended.is_some_and(|ago| ago < cooldown)
-        })
-    }
+/// An earlier run of the same playbook and target that is too young to repeat.
+fn cooling<'a>(known: &'a [Run], run: &Run, playbook: &Playbook) -> Option<&'a Run> {
+    let cooldown = SignedDuration::try_from(playbook.limits.cooldown).unwrap_or_default();
+    known.iter().find(|earlier| {
+        let ended = earlier.ended_at.map(|at| run.started_at.duration_since(at));
+        earlier.playbook == run.playbook
+            && earlier.target == run.target
+            && ended.is_some_and(|ago| ago < cooldown)
+    })
 }
 
 fn answers(playbook: &Playbook, member: &correlate::Member) -> bool {

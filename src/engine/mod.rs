@@ -16,7 +16,7 @@ pub mod pages;
 pub mod periodic;
 pub mod posts;
 pub mod runs;
-// pub mod sync;
+pub mod sync;
 pub mod worker;
 
 use std::{

@@ -56,7 +56,7 @@ impl Engine {
             return self.end_run(run, end, vec![], vec![reason], vec![]).await;
         };
         let mut evidence: Vec<Evidence> = self.store.steps(id).await?.into_values().collect();
-        let base = self.base_scope(&run, &incident);
+        let base = base_scope(&run, &incident);
         let holding = (job.id, job.fence);
         let limit = if job.attempt > 1 {
             playbook.limits.deadline
@@ -66,26 +66,9 @@ impl Engine {
         let remarks = self.drive(&run, &playbook, &base, &mut evidence, limit, holding).await?;
         let signatures = Arc::clone(&catalog.signatures);
         let (wanted, all) = (playbook.verdicts.clone(), evidence.clone());
-        let verdicts =
-            lifecycle::blocking(move || signatures.diagnose(&all, &wanted)).await?;
+        let verdicts = lifecycle::blocking(move || signatures.diagnose(&all, &wanted)).await?;
         let caveats = remarks.into_iter().chain(evidence.iter().filter_map(caveat)).collect();
         self.end_run(run, end, verdicts, caveats, evidence).await
-    }
-
-    fn base_scope(&self, run: &Run, incident: &Incident) -> Scope {
-        let mut scope = Scope::default();
-        for name in ["labels", "annotations", "alerts"] {
-            scope.set(name, run.scope[name].clone());
-        }
-        let incident = json!({
-            "id": incident.id.to_string(),
-            "title": incident.title,
-            "severity": incident.severity.to_string(),
-            "status": incident.status.word(),
-            "team": incident.team,
-            "since": incident.since.to_string(),
-        });
-        plan::run_scope(scope, run.target.as_ref(), incident)
     }
 
     /// Runs what can run until all has ended or the time is over; records each end. Returns remarks for the card.
@@ -188,7 +171,12 @@ impl Engine {
         })
     }
 
-    async fn attempts(&self, run: &Run, step: &StepDef, ready: &Ready) -> Result<Findings, Failure> {
+    async fn attempts(
+        &self,
+        run: &Run,
+        step: &StepDef,
+        ready: &Ready,
+    ) -> Result<Findings, Failure> {
         let name = run.target.as_ref().map_or(run.cluster.as_str(), Target::cluster);
         let cluster = self.clusters.for_label(name);
         let memory = Memory::new(self, run.incident, &run.playbook);
@@ -238,8 +226,7 @@ impl Engine {
             if others + 1 >= PLATFORM_WIDE {
                 incomplete = true;
                 caveats.push(format!(
-                    "{} other targets failed the same way within 30 minutes: this may be the platform, not the user",
-                    others
+                    "{others} other targets failed the same way within 30 minutes: this may be the platform, not the user"
                 ));
             }
         }
@@ -262,6 +249,23 @@ impl Engine {
         self.change(id, vec![Command::RunEnded(ended)], along).await?;
         Ok(())
     }
+}
+
+/// What every step of a run sees.
+fn base_scope(run: &Run, incident: &Incident) -> Scope {
+    let mut scope = Scope::default();
+    for name in ["labels", "annotations", "alerts"] {
+        scope.set(name, run.scope[name].clone());
+    }
+    let incident = json!({
+        "id": incident.id.to_string(),
+        "title": incident.title,
+        "severity": incident.severity.to_string(),
+        "status": incident.status.word(),
+        "team": incident.team,
+        "since": incident.since.to_string(),
+    });
+    plan::run_scope(scope, run.target.as_ref(), incident)
 }
 
 fn too_slow(step: &StepDef) -> Failure {
