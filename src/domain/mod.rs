@@ -2,9 +2,11 @@
 
 pub mod alert;
 pub mod card;
+pub mod duration;
 pub mod evidence;
 pub mod expr;
 pub mod ids;
+pub mod incident;
 pub mod matcher;
 pub mod oncall;
 pub mod redact;

@@ -1,1 +1,16 @@
 //! Stories across modules, against strict fakes over HTTP.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a story fails by panicking, in its helpers too"
+)]
+
+mod architecture;
+mod bench;
+mod fakes;
+mod flow_steps;
+mod hive_steps;
+mod kube_steps;
+mod net_steps;
+mod spark_steps;

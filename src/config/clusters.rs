@@ -1,0 +1,94 @@
+//! `clusters:` what the steps of a playbook can look at.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    problem::{Problems, is_name},
+    value::{HostPort, Secret, Url},
+};
+
+/// A Kubernetes cluster with what belongs to it. Its name is the value of the alerts' `cluster` label; alerts without the
+/// label belong to the only cluster, or to the one called `default`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cluster {
+    /// How to reach the Kubernetes API. None: steps that need it are skipped.
+    pub kube: Option<Kube>,
+    /// Prometheus, or what speaks its API.
+    pub prometheus: Option<Url>,
+    /// Spark History Server.
+    pub history: Option<Url>,
+    /// Hive Metastores by name, each `host:port` of its Thrift service.
+    pub metastores: BTreeMap<String, HostPort>,
+    /// S3 buckets by name.
+    pub s3: BTreeMap<String, Bucket>,
+}
+
+/// Access to a Kubernetes API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kube {
+    /// The service account of the pod Paramedic runs in.
+    InCluster,
+    /// A kubeconfig file.
+    Kubeconfig(Kubeconfig),
+}
+
+/// A context of a kubeconfig file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kubeconfig {
+    /// The file. Default: `$KUBECONFIG`, else `~/.kube/config`.
+    pub path: Option<PathBuf>,
+    /// The context. Default: the current one.
+    pub context: Option<String>,
+}
+
+/// An S3 bucket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Bucket {
+    /// The server.
+    pub endpoint: Url,
+    /// The bucket's name.
+    pub bucket: String,
+    /// Region, for the signature.
+    #[serde(default = "region")]
+    pub region: String,
+    /// Access key. None: anonymous.
+    #[serde(default)]
+    pub access_key: Option<Secret>,
+    /// Secret key.
+    #[serde(default)]
+    pub secret_key: Option<Secret>,
+}
+
+fn region() -> String {
+    "us-east-1".to_owned()
+}
+
+impl Cluster {
+    pub(super) fn validate(&self, name: &str, problems: &mut Problems) {
+        let key = format!("clusters.{name}");
+        if !is_name(name) {
+            problems.name("clusters", name);
+        }
+        for metastore in self.metastores.keys().filter(|name| !is_name(name)) {
+            problems.name(format!("{key}.metastores"), metastore);
+        }
+        for (name, bucket) in &self.s3 {
+            if bucket.bucket.is_empty() {
+                problems.add(format!("{key}.s3.{name}.bucket"), "must not be empty");
+            }
+            if bucket.access_key.is_some() != bucket.secret_key.is_some() {
+                problems.add(
+                    format!("{key}.s3.{name}"),
+                    "needs both `access_key` and `secret_key`, or neither",
+                );
+            }
+        }
+    }
+}
