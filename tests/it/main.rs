@@ -1,1 +1,3 @@
 //! Stories across modules, against strict fakes over HTTP.
+
+mod oncall;
