@@ -1,5 +1,6 @@
 //! Narrow clients of the outside world. They return domain types and one error type; they know nothing of playbooks.
 
+pub mod alertmanager;
 pub mod hive;
 pub mod http;
 pub mod kube;

@@ -6,6 +6,7 @@ pub mod duration;
 pub mod evidence;
 pub mod expr;
 pub mod ids;
+pub mod incident;
 pub mod matcher;
 pub mod oncall;
 pub mod redact;

@@ -66,3 +66,64 @@ pub struct Verdict {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub docs: Option<String>,
 }
+
+/// Ranks verdicts of one or several runs: causes before the symptoms they explain, then confidence, then the amount of
+/// evidence, then id. The same id appears once, with its surest reading.
+pub fn rank(verdicts: impl IntoIterator<Item = Verdict>) -> Vec<Verdict> {
+    let mut by_id: std::collections::BTreeMap<String, Verdict> = std::collections::BTreeMap::new();
+    for verdict in verdicts {
+        match by_id.get(&verdict.id) {
+            Some(known) if known.confidence >= verdict.confidence => {}
+            Some(_) | None => drop(by_id.insert(verdict.id.clone(), verdict)),
+        }
+    }
+    let mut ranked: Vec<Verdict> = by_id.into_values().collect();
+    let depth: std::collections::BTreeMap<String, usize> = ranked
+        .iter()
+        .map(|v| (v.id.clone(), ranked.iter().filter(|c| explains(c, &v.id)).count()))
+        .collect();
+    ranked.sort_by(|a, b| {
+        let explained = |v: &Verdict| depth.get(&v.id).copied().unwrap_or_default() > 0;
+        explained(a)
+            .cmp(&explained(b))
+            .then(b.confidence.total_cmp(&a.confidence))
+            .then(b.evidence.len().cmp(&a.evidence.len()))
+            .then(a.id.cmp(&b.id))
+    });
+    ranked
+}
+
+fn explains(cause: &Verdict, symptom: &str) -> bool {
+    cause.id != symptom && cause.explains.iter().any(|id| id == symptom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(id: &str, confidence: f64, explains: &[&str]) -> Verdict {
+        Verdict {
+            id: id.to_owned(),
+            title: id.to_owned(),
+            confidence,
+            owner: Owner::Platform,
+            evidence: vec![],
+            remedy: String::new(),
+            explains: explains.iter().map(|&id| id.to_owned()).collect(),
+            docs: None,
+        }
+    }
+
+    #[test]
+    fn a_cause_stands_before_the_surer_symptom_it_explains() {
+        let ranked = rank([verdict("symptom", 0.99, &[]), verdict("cause", 0.7, &["symptom"])]);
+        assert_eq!(ranked.iter().map(|v| v.id.as_str()).collect::<Vec<_>>(), ["cause", "symptom"]);
+    }
+
+    #[test]
+    fn two_runs_with_the_same_verdict_give_one() {
+        let ranked = rank([verdict("a", 0.5, &[]), verdict("a", 0.9, &[])]);
+        assert_eq!(ranked.len(), 1);
+        assert!((ranked[0].confidence - 0.9).abs() < f64::EPSILON);
+    }
+}

@@ -1,1 +1,85 @@
 //! Every metric name, with help and labels. `/metrics`, the docs and the shipped rules are compared with this list.
+
+use metrics::Unit;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// One metric: name, kind, unit, help, labels.
+pub struct Metric {
+    /// Prometheus name.
+    pub name: &'static str,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// For people.
+    pub help: &'static str,
+    /// From closed sets only.
+    pub labels: &'static [&'static str],
+}
+
+macro_rules! metrics {
+    ($($constant:ident = $name:literal $kind:literal [$($label:literal),*] $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: &str = $name;)*
+
+        /// All of them.
+        pub const ALL: &[Metric] = &[$(Metric { name: $name, kind: $kind, help: $help, labels: &[$($label),*] }),*];
+    };
+}
+
+metrics! {
+    WEBHOOKS = "paramedic_webhooks_total" "counter" ["source", "code"] "Webhooks received, by source and answer.";
+    ALERTS_RECEIVED = "paramedic_alerts_received_total" "counter" [] "Alerts in webhooks that were stored.";
+    WEBHOOK_SECONDS = "paramedic_webhook_duration_seconds" "histogram" [] "From a webhook's arrival to its answer after the commit.";
+    DELIVERIES_WAITING = "paramedic_deliveries_waiting" "gauge" [] "Stored webhooks not applied yet.";
+    DELIVERIES_OLDEST_SECONDS = "paramedic_deliveries_oldest_age_seconds" "gauge" [] "Age of the oldest of them.";
+    INCIDENTS_OPEN = "paramedic_incidents_open" "gauge" [] "Incidents that are not resolved.";
+    JOBS = "paramedic_jobs_total" "counter" ["kind", "outcome"] "Jobs run, by kind and outcome (ok, error).";
+    JOBS_WAITING = "paramedic_jobs_waiting" "gauge" ["kind"] "Jobs that are not done, by kind.";
+    STEPS = "paramedic_steps_total" "counter" ["kind", "state"] "Playbook steps ended, by kind and state.";
+    STEP_SECONDS = "paramedic_step_duration_seconds" "histogram" ["kind"] "How long steps took.";
+    MESSAGES = "paramedic_messages_total" "counter" ["channel", "kind", "outcome"] "Sends by channel kind, message kind (card, evidence, page) and outcome (ok, retry, unclear, permanent, gone).";
+    INVARIANT_VIOLATIONS = "paramedic_invariant_violations_total" "counter" ["invariant"] "Broken invariants found and mended; any value above 0 is a bug.";
+    RELOADS = "paramedic_reloads_total" "counter" ["what", "outcome"] "Reloads of playbooks and on-call files (ok, error).";
+}
+
+/// Buckets of every duration histogram, seconds.
+const BUCKETS: &[f64] =
+    &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0];
+
+/// Installs the recorder for this process. A second call returns a handle of its own that nobody writes to.
+pub fn install() -> anyhow::Result<PrometheusHandle> {
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), BUCKETS)?;
+    let recorder = builder.build_recorder();
+    let handle = recorder.handle();
+    if metrics::set_global_recorder(recorder).is_ok() {
+        for metric in ALL {
+            match metric.kind {
+                "counter" => metrics::describe_counter!(metric.name, Unit::Count, metric.help),
+                "gauge" => metrics::describe_gauge!(metric.name, metric.help),
+                _ => metrics::describe_histogram!(metric.name, Unit::Seconds, metric.help),
+            }
+        }
+    }
+    Ok(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions_and_are_unique() {
+        let mut seen = std::collections::BTreeSet::new();
+        for metric in ALL {
+            assert!(metric.name.starts_with("paramedic_"), "{}", metric.name);
+            assert_eq!(
+                metric.kind == "counter",
+                metric.name.ends_with("_total"),
+                "{}",
+                metric.name
+            );
+            assert!(metric.kind != "histogram" || metric.name.ends_with("_seconds"));
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+            assert!(seen.insert(metric.name), "{} twice", metric.name);
+        }
+    }
+}

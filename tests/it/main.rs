@@ -1,3 +1,17 @@
 //! Stories across modules, against strict fakes over HTTP.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a story fails by panicking, in its helpers too"
+)]
 
+mod architecture;
+mod bench;
+mod fakes;
+mod flow_steps;
+mod hive_steps;
+mod kube_steps;
+mod net_steps;
 mod oncall;
+mod spark_steps;

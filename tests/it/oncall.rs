@@ -1,5 +1,4 @@
 //! From the on-call files to the answers of `oncall now` and `whatif`.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{fs, path::Path};
 

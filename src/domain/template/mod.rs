@@ -225,7 +225,7 @@ fn fill(source: &str, scope: &Scope) -> Result<String, String> {
 }
 
 /// A checked template that leaves holes without a value empty; for titles and remedies.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Text(String);
 
 impl Text {

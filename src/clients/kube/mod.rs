@@ -1,0 +1,196 @@
+//! A narrow, read-only client of one Kubernetes API server.
+//!
+//! The kube crate does authentication, TLS and connection; every request is built here, because each one needs a
+//! deadline, a bound on what is read, and an error that names the permission it lacked. Nothing is cached and nothing is
+//! retried: that is the engine's.
+
+mod failure;
+mod objects;
+mod pod;
+mod pods;
+
+use std::time::Duration;
+
+use axum::http;
+use futures::StreamExt as _;
+use kube::{Config, config::KubeConfigOptions};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+
+use self::failure::Access;
+pub use self::{
+    objects::{Event, SparkApplication},
+    pod::{Container, ContainerState, Pod, one_line},
+    pods::{Listed, Log, LogQuery, PodQuery},
+};
+use super::{
+    Error, Kind, Result,
+    http::{MAX_BYTES, Response, Url},
+};
+
+/// Deadline of one request, the answer's body included.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Reads from one API server; cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    inner: kube::Client,
+}
+
+impl Client {
+    /// Around a client that is configured already.
+    pub fn new(inner: kube::Client) -> Self {
+        Self { inner }
+    }
+
+    /// The context of the kubeconfig with this name; the name `in-cluster` means the pod's own service account. Without
+    /// a name: the kubeconfig's current context, and without a kubeconfig the service account.
+    pub async fn infer(context: Option<&str>) -> Result<Self> {
+        let operation = match context {
+            Some(name) => format!("configure Kubernetes access `{}`", name.escape_debug()),
+            None => "configure Kubernetes access".to_owned(),
+        };
+        let failed = |reason: String| Error::new(Kind::Refused, &operation, reason);
+        let config = match context {
+            None => Config::infer().await.map_err(|e| failed(e.to_string()))?,
+            Some("in-cluster") => Config::incluster().map_err(|e| {
+                failed(format!("{e}; `in-cluster` works only inside a pod with a service account"))
+            })?,
+            Some(name) => {
+                let options =
+                    KubeConfigOptions { context: Some(name.to_owned()), ..Default::default() };
+                Config::from_kubeconfig(&options).await.map_err(|e| failed(e.to_string()))?
+            }
+        };
+        Self::from_config(config, &operation)
+    }
+
+    /// An API server at a plain address, without credentials: tests and the demo.
+    pub fn from_url(url: &Url) -> Result<Self> {
+        let operation = "configure Kubernetes access by address";
+        let uri: http::Uri = url
+            .as_str()
+            .parse()
+            .map_err(|_| Error::new(Kind::Refused, operation, "the address is not usable"))?;
+        Self::from_config(Config::new(uri), operation)
+    }
+
+    fn from_config(mut config: Config, operation: &str) -> Result<Self> {
+        // Retries are the engine's: hidden ones would eat a step's deadline.
+        config.default_retry = false;
+        // A no-op after main has done it.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let inner = kube::Client::try_from(config)
+            .map_err(|error| failure::transport(&error, operation))?;
+        Ok(Self { inner })
+    }
+
+    /// The kube crate's client, for watches.
+    pub fn inner(&self) -> &kube::Client {
+        &self.inner
+    }
+
+    /// One GET: any 2xx is an answer, cut at `max_bytes`.
+    async fn get(
+        &self,
+        path: &str,
+        operation: &str,
+        access: &Access<'_>,
+        max_bytes: usize,
+    ) -> Result<Response> {
+        let answer = tokio::time::timeout(TIMEOUT, self.fetch(path, operation, max_bytes)).await;
+        let answer = answer.map_err(|_| {
+            Error::new(Kind::Timeout, operation, "the API server gave no complete answer in time")
+        })??;
+        if (200..300).contains(&answer.status) {
+            Ok(answer)
+        } else {
+            Err(failure::refusal(&answer, operation, access))
+        }
+    }
+
+    async fn fetch(&self, path: &str, operation: &str, max_bytes: usize) -> Result<Response> {
+        let request = http::Request::get(path)
+            .header(http::header::ACCEPT, "*/*")
+            .body(kube::client::Body::empty())
+            .map_err(|error| Error::new(Kind::Refused, operation, error.to_string()))?;
+        let failed = |error: kube::Error| failure::transport(&error, operation);
+        let (parts, body) = self.inner.send(request).await.map_err(failed)?.into_parts();
+        let mut chunks = axum::body::Body::new(body).into_data_stream();
+        let (mut body, mut cut) = (vec![], false);
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| {
+                Error::new(Kind::Unreachable, operation, failure::innermost(&error))
+            })?;
+            let room = max_bytes - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() > room {
+                cut = true;
+                break;
+            }
+        }
+        Ok(Response { status: parts.status.as_u16(), headers: parts.headers, body, cut })
+    }
+
+    async fn get_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        operation: &str,
+        access: &Access<'_>,
+    ) -> Result<T> {
+        self.get(path, operation, access, MAX_BYTES).await?.json(operation)
+    }
+}
+
+/// Joins path segments, each encoded; a segment that could climb or vanish is refused.
+fn path(segments: &[&str], operation: &str) -> Result<String> {
+    const KEEP: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b':');
+    let mut path = String::new();
+    for segment in segments {
+        if matches!(*segment, "" | "." | "..") {
+            let reason = format!("`{segment}` cannot be part of an address");
+            return Err(Error::new(Kind::Refused, operation, reason));
+        }
+        path.push('/');
+        path.extend(utf8_percent_encode(segment, KEEP));
+    }
+    Ok(path)
+}
+
+/// `?a=b&c=d` of the parameters that have a value.
+fn query(parameters: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
+        text.push(if text.is_empty() { '?' } else { '&' });
+        text.push_str(name);
+        text.push('=');
+        text.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_segment_climbs_out_of_its_place() {
+        let made = path(&["api", "v1", "a/../../b?x=1#y", "etl-driver:4040"], "ask").unwrap();
+        assert_eq!(made, "/api/v1/a%2F..%2F..%2Fb%3Fx%3D1%23y/etl-driver:4040");
+        for bad in ["", ".", ".."] {
+            assert!(path(&["api", bad], "ask").is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_cannot_add_another() {
+        let made = query(&[("labelSelector", "a=b&limit=1"), ("continue", ""), ("limit", "5")]);
+        assert_eq!(made, "?labelSelector=a%3Db%26limit%3D1&limit=5");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_context_is_an_error_that_names_it() {
+        let error = Client::infer(Some("no-such-context")).await.err().unwrap();
+        assert!(error.operation.contains("no-such-context"), "{error}");
+    }
+}

@@ -1,0 +1,112 @@
+//! What must happen because of what happened: events become jobs. Pure.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{evidence, pages};
+use crate::{
+    domain::{
+        ids::IncidentId,
+        incident::{Decision, Event, Incident},
+        severity::Severity,
+    },
+    store::{Changes, NewJob, Repeat},
+};
+
+/// Adds the jobs that a decision asks for.
+pub fn add(changes: &mut Changes, before: Option<&Incident>, decision: &Decision, now: Timestamp) {
+    let state = &decision.state;
+    wake(changes, before, state, now);
+    for event in &decision.events {
+        match event {
+            Event::StepTaken { .. } => changes.jobs.extend(pages::orders(state, event, now)),
+            Event::Diagnosing { .. } => changes.jobs.push(diagnose(state, now)),
+            Event::Noted { by, text } => {
+                let key = format!("note:{}", state.seq);
+                changes.jobs.extend(evidence::notes(state, &key, by, text, "", now));
+            }
+            Event::AckReminded { .. } => {
+                changes.jobs.extend(evidence::mention_acker(state, "still on it?", now));
+            }
+            Event::Fired { .. } if state.ack.is_some() && before.is_some() => {
+                changes.jobs.extend(evidence::mention_acker(state, "more alerts fire", now));
+            }
+            _ => {}
+        }
+    }
+    // A channel that just refused the card is tried again with the next change, not because of its own refusal.
+    let refused: Vec<&String> = decision
+        .events
+        .iter()
+        .filter_map(
+            |e| if let Event::PostFailed { channel, .. } = e { Some(channel) } else { None },
+        )
+        .collect();
+    for channel in state.channels.iter().filter(|channel| !refused.contains(channel)) {
+        changes.jobs.push(post(state, channel, now));
+    }
+}
+
+/// The one wake-up an incident owns.
+fn wake(changes: &mut Changes, before: Option<&Incident>, state: &Incident, now: Timestamp) {
+    let key = wake_key(state.id);
+    match state.wake.due() {
+        Some(due) if before.is_none_or(|b| b.wake != state.wake) => {
+            changes.jobs.push(wake_job(state, due.max(now)));
+        }
+        Some(_) => {}
+        None => changes.cancelled.push(key),
+    }
+}
+
+/// The job that wakes an incident.
+pub fn wake_job(state: &Incident, due: Timestamp) -> NewJob {
+    NewJob {
+        key: wake_key(state.id),
+        kind: "wake",
+        incident: Some(state.id),
+        due,
+        priority: priority(state.severity),
+        payload: json!({}),
+        repeat: Repeat::Replace,
+    }
+}
+
+fn wake_key(id: IncidentId) -> String {
+    format!("wake:{id}")
+}
+
+fn diagnose(state: &Incident, now: Timestamp) -> NewJob {
+    NewJob {
+        key: format!("diagnose:{}", state.id),
+        kind: "diagnose",
+        incident: Some(state.id),
+        due: now,
+        priority: priority(state.severity),
+        payload: json!({}),
+        repeat: Repeat::Replace,
+    }
+}
+
+/// The job that brings a channel's card up to date.
+pub fn post(state: &Incident, channel: &str, now: Timestamp) -> NewJob {
+    NewJob {
+        key: format!("post:{}:{channel}", state.id),
+        kind: "post",
+        incident: Some(state.id),
+        due: now,
+        priority: priority(state.severity) + 1,
+        payload: json!({ "channel": channel }),
+        repeat: Repeat::Replace,
+    }
+}
+
+/// P0 first.
+pub fn priority(severity: Severity) -> i64 {
+    match severity {
+        Severity::P0 => 0,
+        Severity::P1 => 2,
+        Severity::P2 => 4,
+        Severity::P3 => 6,
+    }
+}

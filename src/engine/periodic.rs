@@ -1,0 +1,98 @@
+//! Leased loops: a row each, so that exactly one replica runs each of them, and another takes over when it dies.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::{Engine, effects};
+use crate::{
+    domain::severity::Severity,
+    ops::metrics as names,
+    store::{Again, Changes, Job, JobEnd, NewJob, Repeat},
+};
+
+/// Every loop: key, interval.
+const LOOPS: [(&str, Duration); 3] = [
+    ("periodic:invariants", Duration::from_mins(1)),
+    ("periodic:gauges", Duration::from_secs(15)),
+    ("periodic:retention", Duration::from_mins(10)),
+];
+
+impl Engine {
+    /// Makes sure that every loop has its row.
+    pub async fn plant_loops(&self) -> Result<(), crate::store::Error> {
+        let now = self.now();
+        let row = |key: &str, kind| NewJob {
+            key: key.to_owned(),
+            kind,
+            incident: None,
+            due: now,
+            priority: 1,
+            payload: serde_json::json!({}),
+            repeat: Repeat::Keep,
+        };
+        let mut jobs: Vec<NewJob> = LOOPS.iter().map(|(key, _)| row(key, "periodic")).collect();
+        if self.channels.transport("matrix").is_some() {
+            jobs.push(row("sync:matrix", "sync"));
+        }
+        self.store.commit(Changes { jobs, ..Changes::default() }, now).await
+    }
+
+    /// Runs a loop once and plans its next turn.
+    pub(super) async fn run_periodic(&self, job: &Job) -> anyhow::Result<()> {
+        let every = LOOPS.iter().find(|(key, _)| *key == job.key).map(|(_, every)| *every);
+        match job.key.as_str() {
+            "periodic:invariants" => self.check_invariants().await?,
+            "periodic:gauges" => self.set_gauges().await?,
+            "periodic:retention" => {
+                self.store.bury_tombstones(self.now()).await?;
+            }
+            other => tracing::warn!(job.key = other, "a loop of another version; forgotten"),
+        }
+        let now = self.now();
+        let next = every.and_then(|every| SignedDuration::try_from(every).ok());
+        let again = next
+            .map(|every| Again::later(now.saturating_add(every).unwrap_or(now), "its next turn"));
+        self.end_job(JobEnd { id: job.id, fence: job.fence, again }).await?;
+        Ok(())
+    }
+
+    /// The wake-up invariant: an open incident owns a future wake-up or a reason why not. A violation is mended, counted
+    /// and paged.
+    pub async fn check_invariants(&self) -> anyhow::Result<()> {
+        let lost = self.store.without_wake_up().await?;
+        for id in &lost {
+            metrics::counter!(names::INVARIANT_VIOLATIONS, "invariant" => "wake_up").increment(1);
+            if let Some(stored) = self.store.incident(*id).await? {
+                let now = self.now();
+                let due = stored.incident.wake.due().unwrap_or(now).max(now);
+                let jobs = vec![effects::wake_job(&stored.incident, due)];
+                self.store.commit(Changes { jobs, ..Changes::default() }, now).await?;
+            }
+        }
+        if !lost.is_empty() {
+            let ids: Vec<String> = lost.iter().map(ToString::to_string).collect();
+            let text = format!(
+                "{} had no wake-up planned; it was planned again. This is a bug in Paramedic: please report it.",
+                ids.join(", ")
+            );
+            self.self_alarm("invariant", "wake-up", "A wake-up was lost", &text, Severity::P1)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn set_gauges(&self) -> anyhow::Result<()> {
+        #[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+        let float = |count: i64| count as f64;
+        metrics::gauge!(names::INCIDENTS_OPEN).set(float(self.store.open_count().await?));
+        let (waiting, oldest) = self.store.backlog().await?;
+        metrics::gauge!(names::DELIVERIES_WAITING).set(float(waiting));
+        let age = oldest.map_or(0.0, |oldest| self.now().duration_since(oldest).as_secs_f64());
+        metrics::gauge!(names::DELIVERIES_OLDEST_SECONDS).set(age);
+        for (kind, count) in self.store.job_counts().await? {
+            metrics::gauge!(names::JOBS_WAITING, "kind" => kind).set(float(count));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,196 @@
+//! The claim loop: due jobs are claimed with a lease and run, most urgent first.
+//!
+//! The lease is renewed while a job runs. A job whose lease could not be renewed for two thirds of its length is dropped:
+//! another worker may have it by then. What a job did is committed by the job itself, with its fence.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tokio::sync::Semaphore;
+
+use super::Engine;
+use crate::{
+    domain::incident::Command,
+    engine::{change::Along, deliver::backoff},
+    ops::{lifecycle::Tasks, metrics as names},
+    store::{self, Again, Claim, Job, JobEnd},
+};
+
+/// How long a claim lasts without renewal.
+const LEASE: Duration = Duration::from_secs(30);
+/// Longest sleep when nothing is due: other replicas may add work.
+const IDLE: Duration = Duration::from_secs(1);
+/// What may run at once: pages and timers, cards, diagnoses. A storm of one cannot starve another.
+const LANES: [(&[&str], usize); 3] = [
+    (&["wake", "page", "deliver", "periodic"], 16),
+    (&["post", "evidence"], 16),
+    (&["diagnose", "run"], 8),
+];
+
+impl Engine {
+    /// Starts the correlator and one claim loop per lane.
+    pub fn start(&self, tasks: &Tasks) {
+        let engine = self.clone();
+        let stop = tasks.stop().clone();
+        tasks.spawn("engine.correlate", async move {
+            while !stop.draining.is_cancelled() {
+                if !engine.apply_next().await.unwrap_or_else(|error| {
+                    tracing::warn!(error = format!("{error:#}"), "the store did not answer");
+                    false
+                }) {
+                    tokio::select! {
+                        () = engine.store.changed() => {}
+                        () = engine.clock.sleep(IDLE) => {}
+                        () = stop.draining.cancelled() => {}
+                    }
+                }
+            }
+            Ok(())
+        });
+        for (kinds, width) in LANES {
+            let engine = self.clone();
+            let tasks_of_lane = tasks.clone();
+            tasks.spawn("engine.worker", async move {
+                engine.work(kinds, width, &tasks_of_lane).await;
+                Ok(())
+            });
+        }
+    }
+
+    async fn work(&self, kinds: &'static [&'static str], width: usize, tasks: &Tasks) {
+        let room = Arc::new(Semaphore::new(width));
+        let stop = tasks.stop();
+        while !stop.draining.is_cancelled() {
+            let Ok(slot) = Arc::clone(&room).acquire_owned().await else { return };
+            let limit = 1 + room.available_permits();
+            let claim = Claim { owner: &self.owner, kinds, limit, lease: LEASE };
+            let jobs = self.store.claim(claim).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "no jobs could be claimed");
+                vec![]
+            });
+            drop(slot);
+            if jobs.is_empty() {
+                tokio::select! {
+                    () = self.idle() => {}
+                    () = stop.draining.cancelled() => {}
+                }
+            }
+            for job in jobs {
+                let Ok(slot) = Arc::clone(&room).acquire_owned().await else { return };
+                let engine = self.clone();
+                tasks.spawn("engine.job", async move {
+                    engine.run_leased(job).await;
+                    drop(slot);
+                    Ok(())
+                });
+            }
+        }
+    }
+
+    /// Until something may be due.
+    async fn idle(&self) {
+        let due = self.store.next_due().await.ok().flatten();
+        let wait = due.map_or(IDLE, |due| {
+            Duration::try_from(due.duration_since(self.now())).unwrap_or_default().min(IDLE)
+        });
+        tokio::select! {
+            () = self.store.changed() => {}
+            () = self.clock.sleep(wait.max(Duration::from_millis(5))) => {}
+        }
+    }
+
+    /// Claims and runs everything that is due now, in this task; for tests and `demo --once`. Returns how many jobs ran.
+    pub async fn pump(&self) -> anyhow::Result<usize> {
+        let mut ran = 0;
+        while self.apply_next().await? {}
+        for (kinds, width) in LANES {
+            let claim = Claim { owner: &self.owner, kinds, limit: width, lease: LEASE };
+            for job in self.store.claim(claim).await? {
+                self.run_leased(job).await;
+                ran += 1;
+            }
+        }
+        Ok(ran)
+    }
+
+    async fn run_leased(&self, job: Job) {
+        let (id, fence) = (job.id, job.fence);
+        let renewing = async {
+            let mut renewed = self.clock.monotonic();
+            loop {
+                self.clock.sleep(LEASE / 3).await;
+                match self.store.renew(id, fence, LEASE).await {
+                    Ok(true) => renewed = self.clock.monotonic(),
+                    Err(_) if self.clock.monotonic().saturating_sub(renewed) < LEASE * 2 / 3 => {}
+                    Ok(false) | Err(_) => break,
+                }
+            }
+        };
+        tokio::select! {
+            () = self.run_job(&job) => {}
+            () = renewing => tracing::warn!(job.key, "the lease was lost; another worker has this job"),
+        }
+    }
+
+    async fn run_job(&self, job: &Job) {
+        let outcome = match job.kind.as_str() {
+            "wake" => self.run_wake(job).await,
+            "page" => self.run_page(job).await,
+            "deliver" => self.run_deliver(job).await,
+            "post" => self.run_post(job).await,
+            "evidence" => self.run_evidence(job).await,
+            "diagnose" => self.run_diagnose(job).await,
+            "run" => self.run_run(job).await,
+            "periodic" => self.run_periodic(job).await,
+            other => Err(anyhow::anyhow!("no code for jobs of kind `{other}`")),
+        };
+        let label = if outcome.is_ok() { "ok" } else { "error" };
+        let kind = job.kind.clone();
+        metrics::counter!(names::JOBS, "kind" => kind, "outcome" => label).increment(1);
+        let Err(error) = outcome else { return };
+        if lost(&error) {
+            return tracing::warn!(job.key, "another worker has this job now");
+        }
+        tracing::warn!(
+            job.key,
+            job.attempt,
+            error = format!("{error:#}"),
+            "a job failed and runs again"
+        );
+        let now = self.now();
+        let again = Again {
+            due: now.saturating_add(backoff(job.attempt)).unwrap_or(now),
+            unclear: true,
+            free: false,
+            reason: format!("{error:#}"),
+            payload: None,
+        };
+        let end = JobEnd { id: job.id, fence: job.fence, again: Some(again) };
+        // If this fails too, the lease runs out and the job is claimed again.
+        if let Err(error) = self.end_job(end).await {
+            tracing::warn!(job.key, %error, "the failure could not be recorded");
+        }
+    }
+
+    async fn run_wake(&self, job: &Job) -> anyhow::Result<()> {
+        let id = job.incident.context("a wake-up without an incident")?;
+        let mut end = JobEnd { id: job.id, fence: job.fence, again: None };
+        let incident = self.store.incident(id).await?.context("its incident is gone")?.incident;
+        if let Some(due) = incident.wake.due().filter(|due| *due > self.now()) {
+            // Early: the clock was set back, or the wake-up was moved. It must not be lost.
+            end.again = Some(Again::later(due, "not due yet"));
+            return Ok(self.end_job(end).await?);
+        }
+        self.change(id, vec![Command::Wake], Along::job(end)).await?;
+        Ok(())
+    }
+}
+
+/// True when another worker owns the job now.
+fn lost(error: &anyhow::Error) -> bool {
+    let store = match error.downcast_ref::<super::change::Error>() {
+        Some(super::change::Error::Store(error)) => Some(error),
+        Some(_) | None => error.downcast_ref::<store::Error>(),
+    };
+    store == Some(&store::Error::LostJob)
+}

@@ -1,0 +1,115 @@
+//! One transaction: everything that one decision changes, as data.
+
+use jiff::Timestamp;
+
+use super::{
+    JobEnd, NewJob, Progress, Result, Run, Sent, Store, deliveries, incidents, jobs, members,
+    messages, millis, runs,
+};
+use crate::domain::{
+    alert::Rejected,
+    evidence::Evidence,
+    incident::{Event, Incident, correlate::Member},
+};
+
+/// An incident's new state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IncidentChange {
+    /// After the events.
+    pub state: Incident,
+    /// The version it was decided on; `None`: it is new.
+    pub version: Option<i64>,
+    /// What happened.
+    pub events: Vec<Event>,
+}
+
+/// What one transaction changes. All of it happens, or nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// The job whose outcome this is: checked first, ended last.
+    pub job: Option<JobEnd>,
+    /// The job (id, fence) that goes on and must still be ours.
+    pub holding: Option<(i64, i64)>,
+    /// How far a delivery got.
+    pub delivery: Option<Progress>,
+    /// Incidents.
+    pub incidents: Vec<IncidentChange>,
+    /// Alerts.
+    pub members: Vec<Member>,
+    /// Alerts that could not be read, with their source.
+    pub rejected: Vec<(String, Rejected)>,
+    /// Runs.
+    pub runs: Vec<Run>,
+    /// Finished steps, with their run.
+    pub steps: Vec<(String, Evidence)>,
+    /// Messages.
+    pub messages: Vec<Sent>,
+    /// New or moved jobs.
+    pub jobs: Vec<NewJob>,
+    /// Jobs that are not needed any more, by key; running ones are left to end.
+    pub cancelled: Vec<String>,
+    /// Named cursors.
+    pub cursors: Vec<(String, String)>,
+}
+
+impl Store {
+    /// Commits `changes`, decided at `now`.
+    pub async fn commit(&self, changes: Changes, now: Timestamp) -> Result<()> {
+        let write = self.db.write(move |db| {
+            Box::pin(async move {
+                let ending = changes.job.as_ref().map(|end| (end.id, end.fence));
+                if let Some((id, fence)) = ending.or(changes.holding) {
+                    jobs::is_ours(db, id, fence).await?;
+                }
+                for change in &changes.incidents {
+                    let IncidentChange { state, version, events } = change;
+                    incidents::save(db, state, *version, events, now).await?;
+                }
+                for member in &changes.members {
+                    members::save(db, member).await?;
+                }
+                for (source, rejected) in &changes.rejected {
+                    sqlx::query("INSERT INTO rejected (source, at, path, reason) VALUES ($1, $2, $3, $4)")
+                        .bind(source)
+                        .bind(millis(now))
+                        .bind(&rejected.path)
+                        .bind(&rejected.reason)
+                        .execute(&mut *db)
+                        .await?;
+                }
+                for run in &changes.runs {
+                    runs::save(db, run).await?;
+                }
+                for (run, evidence) in &changes.steps {
+                    runs::save_step(db, run, evidence, now).await?;
+                }
+                for sent in &changes.messages {
+                    messages::save(db, sent).await?;
+                }
+                for (name, value) in &changes.cursors {
+                    sqlx::query("INSERT INTO cursors (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+                        .bind(name)
+                        .bind(value)
+                        .execute(&mut *db)
+                        .await?;
+                }
+                for key in &changes.cancelled {
+                    jobs::cancel(db, key).await?;
+                }
+                for job in &changes.jobs {
+                    jobs::add(db, job).await?;
+                }
+                if let Some(progress) = changes.delivery {
+                    deliveries::progress(db, progress).await?;
+                }
+                if let Some(end) = &changes.job {
+                    jobs::end(db, end).await?;
+                }
+                Ok(())
+            })
+        });
+        write.await?;
+        self.changed.notify_one();
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! Incidents and their timelines.
+
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use super::{Error, Result, Store, from_json, instant, json, millis};
+use crate::domain::{
+    ids::IncidentId,
+    incident::{Event, Incident},
+};
+
+/// An incident with the version it was read at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// The fold of its timeline.
+    pub incident: Incident,
+    /// Compared and bumped by the next commit.
+    pub version: i64,
+}
+
+/// An incident as lists show it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Summary {
+    /// `INC-12`.
+    pub id: String,
+    /// Status word.
+    pub status: String,
+    /// P0 to P3.
+    pub severity: String,
+    /// One line.
+    pub title: String,
+    /// Owning team, or "".
+    pub team: String,
+    /// When it opened.
+    pub opened_at: Timestamp,
+    /// When it resolved.
+    pub resolved_at: Option<Timestamp>,
+}
+
+/// Which incidents to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Only open ones, only closed ones, or both.
+    pub open: Option<bool>,
+    /// Only numbers below this, for paging.
+    pub before: Option<i64>,
+    /// At most this many; newest first.
+    pub limit: i64,
+}
+
+/// Writes a state and its new events; `version` is `None` for a new incident.
+pub(super) async fn save(
+    db: &mut SqliteConnection,
+    incident: &Incident,
+    version: Option<i64>,
+    events: &[Event],
+    now: Timestamp,
+) -> Result<()> {
+    let sql = match version {
+        None => {
+            "INSERT INTO incidents (id, version, incident_key, is_open, status, severity, title, team, opened_at, resolved_at, wake_at, state) \
+             VALUES ($1, 1 + $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+        }
+        Some(_) => {
+            "UPDATE incidents SET version = version + 1, incident_key = $3, is_open = $4, status = $5, severity = $6, title = $7, \
+             team = $8, opened_at = $9, resolved_at = $10, wake_at = $11, state = $12 WHERE id = $1 AND version = $2"
+        }
+    };
+    let written = sqlx::query(sql)
+        .bind(incident.id.0)
+        .bind(version.unwrap_or(0))
+        .bind(&incident.key)
+        .bind(i64::from(incident.is_open()))
+        .bind(incident.status.word())
+        .bind(incident.severity.to_string())
+        .bind(&incident.title)
+        .bind(&incident.team)
+        .bind(millis(incident.opened_at))
+        .bind(incident.resolved_at.map(millis))
+        .bind(incident.wake.due().map(millis))
+        .bind(json(incident)?)
+        .execute(&mut *db)
+        .await;
+    let rows = match written {
+        // Another replica opened an incident with this key first.
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => 0,
+        other => other?.rows_affected(),
+    };
+    if rows == 0 {
+        return Err(Error::Conflict);
+    }
+    let first = incident.seq - i64::try_from(events.len()).unwrap_or(0);
+    for (offset, event) in (1..).zip(events) {
+        sqlx::query("INSERT INTO timeline (incident_id, seq, at, event) VALUES ($1, $2, $3, $4)")
+            .bind(incident.id.0)
+            .bind(first + offset)
+            .bind(millis(now))
+            .bind(json(event)?)
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(())
+}
+
+impl Store {
+    /// One incident.
+    pub async fn incident(&self, id: IncidentId) -> Result<Option<Stored>> {
+        let sql = "SELECT state, version FROM incidents WHERE id = $1";
+        let row = sqlx::query_as(sql).bind(id.0).fetch_optional(self.db.read()).await?;
+        row.map(stored).transpose()
+    }
+
+    /// The open incident with this key, else the one that resolved last.
+    pub async fn incident_by_key(&self, key: &str) -> Result<Option<Stored>> {
+        let sql = "SELECT state, version FROM incidents WHERE incident_key = $1 \
+                   ORDER BY is_open DESC, id DESC LIMIT 1";
+        let row = sqlx::query_as(sql).bind(key).fetch_optional(self.db.read()).await?;
+        row.map(stored).transpose()
+    }
+
+    /// A page of the list, newest first.
+    pub async fn incidents(&self, filter: Filter) -> Result<Vec<Summary>> {
+        type Row = (i64, String, String, String, String, i64, Option<i64>);
+        let sql = "SELECT id, status, severity, title, team, opened_at, resolved_at FROM incidents \
+                   WHERE ($1 < 0 OR is_open = $1) AND ($2 < 0 OR id < $2) ORDER BY id DESC LIMIT $3";
+        let rows: Vec<Row> = sqlx::query_as(sql)
+            .bind(filter.open.map_or(-1, i64::from))
+            .bind(filter.before.unwrap_or(-1))
+            .bind(filter.limit.clamp(1, 500))
+            .fetch_all(self.db.read())
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, status, severity, title, team, opened_at, resolved_at)| Summary {
+                id: IncidentId(id).to_string(),
+                status,
+                severity,
+                title,
+                team,
+                opened_at: instant(opened_at),
+                resolved_at: resolved_at.map(instant),
+            })
+            .collect())
+    }
+
+    /// The timeline after `after`, oldest first.
+    pub async fn timeline(
+        &self,
+        id: IncidentId,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<(i64, Timestamp, Event)>> {
+        let sql = "SELECT seq, at, event FROM timeline WHERE incident_id = $1 AND seq > $2 \
+                   ORDER BY seq LIMIT $3";
+        let rows: Vec<(i64, i64, String)> = sqlx::query_as(sql)
+            .bind(id.0)
+            .bind(after)
+            .bind(limit)
+            .fetch_all(self.db.read())
+            .await?;
+        rows.into_iter()
+            .map(|(seq, at, event)| Ok((seq, instant(at), from_json(&event)?)))
+            .collect()
+    }
+
+    /// Incidents that should wake somebody but have no job that would: the wake-up invariant's violations.
+    pub async fn without_wake_up(&self) -> Result<Vec<IncidentId>> {
+        let sql = "SELECT i.id FROM incidents i \
+                   LEFT JOIN jobs j ON j.incident_id = i.id AND j.kind = 'wake' \
+                   WHERE i.wake_at IS NOT NULL AND j.id IS NULL LIMIT 100";
+        let ids: Vec<i64> = sqlx::query_scalar(sql).fetch_all(self.db.read()).await?;
+        Ok(ids.into_iter().map(IncidentId).collect())
+    }
+
+    /// Incidents open now.
+    pub async fn open_count(&self) -> Result<i64> {
+        let sql = "SELECT count(*) FROM incidents WHERE is_open = 1";
+        Ok(sqlx::query_scalar(sql).fetch_one(self.db.read()).await?)
+    }
+}
+
+fn stored((state, version): (String, i64)) -> Result<Stored> {
+    Ok(Stored { incident: from_json(&state)?, version })
+}

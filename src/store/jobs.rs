@@ -1,0 +1,271 @@
+//! Jobs: a durable row for everything that must happen later.
+//!
+//! A job is claimed with a lease and a fence. Its outcome commits only while the fence is still ours, so a worker that
+//! was paused past its lease changes nothing. A job claimed again out of a running state is `unclear`: an earlier
+//! attempt may have had its effect on the world.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use sqlx::SqliteConnection;
+
+use super::{Error, Result, Store, from_json, instant, millis};
+use crate::domain::ids::IncidentId;
+
+/// What to do when a job with this key is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Move it to the new time and payload; if it runs, run it again afterwards.
+    Replace,
+    /// Leave it: this must happen once.
+    Keep,
+}
+
+/// A job to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewJob {
+    /// Unique among jobs that are not done.
+    pub key: String,
+    /// Which worker code runs it.
+    pub kind: &'static str,
+    /// The incident it belongs to.
+    pub incident: Option<IncidentId>,
+    /// Not before.
+    pub due: Timestamp,
+    /// Lower first; severities as 0 to 3.
+    pub priority: i64,
+    /// For that code.
+    pub payload: Value,
+    /// When it is there already.
+    pub repeat: Repeat,
+}
+
+/// A claimed job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Row id.
+    pub id: i64,
+    /// Its key.
+    pub key: String,
+    /// Which worker code runs it.
+    pub kind: String,
+    /// The incident it belongs to.
+    pub incident: Option<IncidentId>,
+    /// When it was due.
+    pub due: Timestamp,
+    /// Attempts including this one.
+    pub attempt: i64,
+    /// Ours until another claim.
+    pub fence: i64,
+    /// An earlier attempt may have had its effect.
+    pub unclear: bool,
+    /// For the worker code.
+    pub payload: Value,
+}
+
+/// What to claim.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// This process.
+    pub owner: &'a str,
+    /// Only these kinds.
+    pub kinds: &'a [&'a str],
+    /// At most this many.
+    pub limit: usize,
+    /// For this long.
+    pub lease: Duration,
+}
+
+/// How a job ended, committed with its effects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobEnd {
+    /// Which.
+    pub id: i64,
+    /// With which fence.
+    pub fence: i64,
+    /// `None`: done. Otherwise it runs again.
+    pub again: Option<Again>,
+}
+
+/// Another attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// Not before.
+    pub due: Timestamp,
+    /// The attempt that just ended may have had its effect.
+    pub unclear: bool,
+    /// Does not count as an attempt (a rate limit, a pause).
+    pub free: bool,
+    /// Why.
+    pub reason: String,
+    /// What the job keeps for its next attempt, if it changed.
+    pub payload: Option<Value>,
+}
+
+impl Again {
+    /// Later, without counting an attempt.
+    pub fn later(due: Timestamp, reason: &str) -> Self {
+        Self { due, unclear: false, free: true, reason: reason.to_owned(), payload: None }
+    }
+}
+
+pub(super) async fn is_ours(db: &mut SqliteConnection, id: i64, fence: i64) -> Result<()> {
+    let sql = "UPDATE jobs SET fence = fence WHERE id = $1 AND fence = $2 AND state = 'running'";
+    let rows = sqlx::query(sql).bind(id).bind(fence).execute(db).await?.rows_affected();
+    if rows == 1 { Ok(()) } else { Err(Error::LostJob) }
+}
+
+pub(super) async fn end(db: &mut SqliteConnection, end: &JobEnd) -> Result<()> {
+    match &end.again {
+        None => {
+            sqlx::query("DELETE FROM jobs WHERE id = $1 AND again = 0")
+                .bind(end.id)
+                .execute(&mut *db)
+                .await?;
+            let sql = "UPDATE jobs SET state = 'ready', attempt = 0, unclear = 0, again = 0 WHERE id = $1";
+            sqlx::query(sql).bind(end.id).execute(db).await?;
+        }
+        Some(again) => {
+            let sql = "UPDATE jobs SET state = 'ready', due_at = CASE WHEN again = 1 AND due_at < $2 THEN due_at ELSE $2 END, \
+                       unclear = $3, attempt = attempt - $4, last_error = $5, payload = coalesce($6, payload), again = 0 WHERE id = $1";
+            sqlx::query(sql)
+                .bind(end.id)
+                .bind(millis(again.due))
+                .bind(i64::from(again.unclear))
+                .bind(i64::from(again.free))
+                .bind(again.reason.chars().take(500).collect::<String>())
+                .bind(again.payload.as_ref().map(Value::to_string))
+                .execute(db)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn add(db: &mut SqliteConnection, job: &NewJob) -> Result<()> {
+    let sql = match job.repeat {
+        Repeat::Replace => {
+            "INSERT INTO jobs (job_key, kind, incident_id, due_at, priority, payload) VALUES ($1, $2, $3, $4, $5, $6) \
+             ON CONFLICT (job_key) DO UPDATE SET due_at = excluded.due_at, priority = excluded.priority, payload = excluded.payload, again = 1"
+        }
+        Repeat::Keep => {
+            "INSERT INTO jobs (job_key, kind, incident_id, due_at, priority, payload) VALUES ($1, $2, $3, $4, $5, $6) \
+             ON CONFLICT (job_key) DO NOTHING"
+        }
+    };
+    sqlx::query(sql)
+        .bind(&job.key)
+        .bind(job.kind)
+        .bind(job.incident.map(|id| id.0))
+        .bind(millis(job.due))
+        .bind(job.priority)
+        .bind(job.payload.to_string())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn cancel(db: &mut SqliteConnection, key: &str) -> Result<()> {
+    sqlx::query("DELETE FROM jobs WHERE job_key = $1 AND state = 'ready'")
+        .bind(key)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+type Row = (i64, String, String, Option<i64>, i64, i64, i64, i64, String);
+
+fn job(row: Row) -> Result<Job> {
+    let (id, key, kind, incident, due, attempt, fence, unclear, payload) = row;
+    Ok(Job {
+        id,
+        key,
+        kind,
+        incident: incident.map(IncidentId),
+        due: instant(due),
+        attempt,
+        fence,
+        unclear: unclear != 0,
+        payload: from_json(&payload)?,
+    })
+}
+
+impl Store {
+    /// Claims due jobs: most urgent first, then the longest due.
+    pub async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Job>> {
+        let now = self.now();
+        let lease = SignedDuration::try_from(claim.lease).unwrap_or(SignedDuration::ZERO);
+        let until = millis(now.saturating_add(lease).unwrap_or(Timestamp::MAX));
+        let (owner, limit) = (claim.owner.to_owned(), i64::try_from(claim.limit).unwrap_or(1));
+        let kinds = super::json(&claim.kinds)?;
+        let now = millis(now);
+        let write = self.db.write(move |db| {
+            Box::pin(async move {
+                let sql = "UPDATE jobs SET state = 'running', owner = $1, lease_until = $2, fence = fence + 1, attempt = attempt + 1, \
+                           unclear = CASE WHEN state = 'running' THEN 1 ELSE unclear END, again = 0 \
+                           WHERE id IN (SELECT id FROM jobs WHERE ((state = 'ready' AND due_at <= $3) OR (state = 'running' AND lease_until < $3)) \
+                           AND kind IN (SELECT value FROM json_each($4)) ORDER BY priority, due_at, id LIMIT $5) \
+                           RETURNING id, job_key, kind, incident_id, due_at, attempt, fence, unclear, payload";
+                let rows: Vec<Row> = sqlx::query_as(sql)
+                    .bind(owner)
+                    .bind(until)
+                    .bind(now)
+                    .bind(kinds)
+                    .bind(limit)
+                    .fetch_all(db)
+                    .await?;
+                rows.into_iter().map(job).collect()
+            })
+        });
+        write.await
+    }
+
+    /// Extends a lease; false when it was lost.
+    pub async fn renew(&self, id: i64, fence: i64, lease: Duration) -> Result<bool> {
+        let lease = SignedDuration::try_from(lease).unwrap_or(SignedDuration::ZERO);
+        let until = millis(self.now().saturating_add(lease).unwrap_or(Timestamp::MAX));
+        let write = self.db.write(move |db| {
+            Box::pin(async move {
+                let sql = "UPDATE jobs SET lease_until = $3 WHERE id = $1 AND fence = $2 AND state = 'running'";
+                let query = sqlx::query(sql).bind(id).bind(fence).bind(until);
+                Ok(query.execute(db).await?.rows_affected() == 1)
+            })
+        });
+        write.await
+    }
+
+    /// At start, with the file's lock held, every running job belongs to a process that is gone.
+    pub(super) async fn release_all(&self) -> Result<()> {
+        let write = self.db.write(|db| {
+            Box::pin(async move {
+                sqlx::query("UPDATE jobs SET lease_until = 0 WHERE state = 'running'")
+                    .execute(db)
+                    .await?;
+                Ok(())
+            })
+        });
+        write.await
+    }
+
+    /// When the next ready job of these kinds is due.
+    pub async fn next_due(&self) -> Result<Option<Timestamp>> {
+        let sql = "SELECT min(due_at) FROM jobs WHERE state = 'ready'";
+        let due: Option<i64> = sqlx::query_scalar(sql).fetch_one(self.db.read()).await?;
+        Ok(due.map(instant))
+    }
+
+    /// Jobs not done, per kind.
+    pub async fn job_counts(&self) -> Result<Vec<(String, i64)>> {
+        let sql = "SELECT kind, count(*) FROM jobs GROUP BY kind ORDER BY kind";
+        Ok(sqlx::query_as(sql).fetch_all(self.db.read()).await?)
+    }
+
+    /// Jobs of one incident that are not done: key, due time, last error.
+    pub async fn jobs_of(&self, id: IncidentId) -> Result<Vec<(String, Timestamp, String)>> {
+        let sql = "SELECT job_key, due_at, last_error FROM jobs WHERE incident_id = $1 ORDER BY due_at LIMIT 200";
+        let rows: Vec<(String, i64, String)> =
+            sqlx::query_as(sql).bind(id.0).fetch_all(self.db.read()).await?;
+        Ok(rows.into_iter().map(|(key, due, error)| (key, instant(due), error)).collect())
+    }
+}
