@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod diagnostic;
 pub mod lint;
 pub mod model;
+pub mod oncall;
 pub mod plan;
 pub mod raw;
 pub mod reload;

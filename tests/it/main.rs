@@ -13,4 +13,5 @@ mod flow_steps;
 mod hive_steps;
 mod kube_steps;
 mod net_steps;
+mod oncall;
 mod spark_steps;
