@@ -75,6 +75,12 @@ pub struct Source {
 /// A value that a reload may replace.
 pub struct Shared<T>(RwLock<Arc<T>>);
 
+impl<T> From<Arc<T>> for Shared<T> {
+    fn from(value: Arc<T>) -> Self {
+        Self(RwLock::new(value))
+    }
+}
+
 impl<T> Shared<T> {
     /// Holds `value`.
     pub fn new(value: T) -> Self {
