@@ -102,7 +102,10 @@ pub fn keep_current(wired: &Wired, config: Arc<Config>, tasks: &Tasks) {
                 }
                 Polled::Refused => {
                     let errors = text(&reloader.errors());
-                    tracing::error!(errors, "the playbooks were changed and are wrong; the last good ones stay in force");
+                    tracing::error!(
+                        errors,
+                        "the playbooks were changed and are wrong; the last good ones stay in force"
+                    );
                     metrics::counter!(names::RELOADS, "what" => "playbooks", "outcome" => "error")
                         .increment(1);
                 }
@@ -119,13 +122,17 @@ fn reload_oncall(engine: &Engine, config: &Config, now: Timestamp, last_error: &
             if *engine.oncall.get() != loaded.oncall {
                 engine.oncall.set(Arc::new(loaded.oncall));
                 tracing::info!("new on-call files are in force");
-                metrics::counter!(names::RELOADS, "what" => "oncall", "outcome" => "ok").increment(1);
+                metrics::counter!(names::RELOADS, "what" => "oncall", "outcome" => "ok")
+                    .increment(1);
             }
         }
         Err(found) => {
             let errors = text(&found);
             if errors != *last_error {
-                tracing::error!(errors, "the on-call files were changed and are wrong; the last good ones stay in force");
+                tracing::error!(
+                    errors,
+                    "the on-call files were changed and are wrong; the last good ones stay in force"
+                );
                 metrics::counter!(names::RELOADS, "what" => "oncall", "outcome" => "error")
                     .increment(1);
                 *last_error = errors;
@@ -204,10 +211,8 @@ fn channels(
     for (name, channel) in &config.channels {
         match (channel, &config.webhook) {
             (config::Channel::Webhook(url), Some(webhook)) => {
-                let settings = WebhookSettings {
-                    url: url.get().clone(),
-                    secrets: vec![webhook.secret.get()],
-                };
+                let settings =
+                    WebhookSettings { url: url.get().clone(), secrets: vec![webhook.secret.get()] };
                 let webhook = Webhook::new(http.clone(), &settings, clock.clone())
                     .map_err(anyhow::Error::msg)
                     .with_context(|| format!("channels.{name}"))?;
@@ -215,7 +220,11 @@ fn channels(
             }
             (channel, _) => {
                 let added = channels.add(name, channel.kind(), channel.address());
-                anyhow::ensure!(added, "channels.{name}: there is no `{}:` section", channel.kind());
+                anyhow::ensure!(
+                    added,
+                    "channels.{name}: there is no `{}:` section",
+                    channel.kind()
+                );
             }
         }
     }

@@ -15,3 +15,4 @@ mod kube_steps;
 mod net_steps;
 mod oncall;
 mod spark_steps;
+mod store;
