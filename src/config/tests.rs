@@ -1,3 +1,5 @@
+//! The configuration as people meet it: defaults, layers, mistakes, secrets, generated documents.
+
 use std::{fs, path::PathBuf};
 
 use super::{load::parse, *};

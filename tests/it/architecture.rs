@@ -15,7 +15,7 @@ use regex::Regex;
 /// Which folder of `src/` may use which others; the table of docs/ARCHITECTURE.md.
 const ARROWS: &[(&str, &[&str])] = &[
     ("ops", &[]),
-    ("config", &[]),
+    ("config", &["domain"]),
     ("domain", &[]),
     ("clients", &["domain", "ops"]),
     ("steps", &["domain", "clients", "ops"]),
