@@ -129,7 +129,10 @@ impl Engine {
         let max = playbook.limits.max_targets;
         if found.len() > max {
             let rest = found.len() - max;
-            caveats.push(format!("playbook {}: {rest} more targets were not looked at", playbook.name));
+            caveats.push(format!(
+                "playbook {}: {rest} more targets were not looked at",
+                playbook.name
+            ));
             let mut by_size: Vec<_> = found.into_iter().collect();
             by_size.sort_by_key(|(_, (_, members))| std::cmp::Reverse(members.len()));
             found = by_size.into_iter().take(max).collect();
@@ -148,9 +151,7 @@ impl Engine {
         let now = self.now();
         let labels = correlate::common(members.iter().map(|m| &m.labels));
         let annotations = correlate::common(members.iter().map(|m| &m.annotations));
-        let alert = |m: &correlate::Member| {
-            json!({ "labels": m.labels, "annotations": m.annotations, "starts_at": m.starts_at })
-        };
+        let alert = |m: &correlate::Member| json!({ "labels": m.labels, "annotations": m.annotations, "starts_at": m.starts_at });
         let alerts: Vec<Value> = members.iter().take(MAX_ALERTS).map(alert).collect();
         let deadline = SignedDuration::try_from(playbook.limits.deadline).unwrap_or_default();
         let cluster = labels.get("cluster").cloned().unwrap_or_default();

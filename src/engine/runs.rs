@@ -66,8 +66,7 @@ impl Engine {
         let remarks = self.drive(&run, &playbook, &base, &mut evidence, limit, holding).await?;
         let signatures = Arc::clone(&catalog.signatures);
         let (wanted, all) = (playbook.verdicts.clone(), evidence.clone());
-        let verdicts =
-            lifecycle::blocking(move || signatures.diagnose(&all, &wanted)).await?;
+        let verdicts = lifecycle::blocking(move || signatures.diagnose(&all, &wanted)).await?;
         let caveats = remarks.into_iter().chain(evidence.iter().filter_map(caveat)).collect();
         self.end_run(run, end, verdicts, caveats, evidence).await
     }
@@ -188,7 +187,12 @@ impl Engine {
         })
     }
 
-    async fn attempts(&self, run: &Run, step: &StepDef, ready: &Ready) -> Result<Findings, Failure> {
+    async fn attempts(
+        &self,
+        run: &Run,
+        step: &StepDef,
+        ready: &Ready,
+    ) -> Result<Findings, Failure> {
         let name = run.target.as_ref().map_or(run.cluster.as_str(), Target::cluster);
         let cluster = self.clusters.for_label(name);
         let memory = Memory::new(self, run.incident, &run.playbook);
