@@ -15,3 +15,6 @@ pub mod reload;
 pub mod source;
 pub mod step;
 pub mod yaml;
+
+#[cfg(test)]
+mod shipped_tests;

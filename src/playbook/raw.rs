@@ -8,7 +8,7 @@ use serde_saphyr::Spanned;
 
 use super::step::RawStep;
 use crate::{
-    domain::{expr::Expr, severity::Severity},
+    domain::{duration, expr::Expr, severity::Severity},
     steps::target::TargetSpec,
 };
 
@@ -208,13 +208,7 @@ pub struct Span(pub Duration);
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let span = text.parse::<jiff::SignedDuration>().ok();
-        span.and_then(|span| Duration::try_from(span).ok()).map(Self).ok_or_else(|| {
-            de::Error::custom(format!(
-                "`{}` is not a duration; write 30s, 10m, 2h or 1h 30m",
-                text.escape_debug()
-            ))
-        })
+        duration::parse(&text).map(Self).map_err(de::Error::custom)
     }
 }
 

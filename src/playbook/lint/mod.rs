@@ -20,6 +20,7 @@ use super::{
     yaml,
 };
 use crate::domain::{
+    duration,
     matcher::Matcher,
     severity::Severity,
     signature::{Book, covers},
@@ -258,11 +259,8 @@ impl Lint<'_> {
     ) -> Duration {
         let Some(span) = span else { return default };
         if span.value.0 < low || span.value.0 > high {
-            let shown = |span| {
-                jiff::SignedDuration::try_from(span)
-                    .map_or(String::new(), |span| format!("{span:#}"))
-            };
-            let message = format!("this is out of bounds; write {} to {}", shown(low), shown(high));
+            let (low, high) = (duration::format(low), duration::format(high));
+            let message = format!("this is out of bounds; write {low} to {high}");
             self.error(place(&span.referenced), &message);
         }
         span.value.0

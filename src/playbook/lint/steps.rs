@@ -144,6 +144,9 @@ impl Lint<'_> {
             wanted.extend(self.used(index, &use_of, ROOTS, known));
         }
         let mut roots = ROOTS.to_vec();
+        if spec.as_ref().is_some_and(|spec| spec.kind() == "flow.wait_until") {
+            roots.push("result");
+        }
         roots.extend(for_each.iter().map(|each| each.binding.value.as_str()));
         match spec.as_ref().map(Spec::inputs) {
             Some(Ok(inputs)) => {

@@ -226,7 +226,7 @@ fn mistakes_in_the_form_stop_at_the_first() {
         p.yaml:6:9: error: this step has no kind
            6 |   - id: a
              |         ^
-             = one of incident.note
+             = one of hive.metastore, prometheus.query, net.http, net.tcp, flow.wait_until, kube.pods, kube.logs, kube.events, kube.object, spark.application, spark.executors, spark.stages, incident.note
         p.yaml:7:5: error: there is no step kind or key `incident.nope`
            7 |     incident.nope: { text: x }
              |     ^
@@ -255,7 +255,7 @@ fn mistakes_in_the_form_stop_at_the_first() {
         p.yaml:7:14: error: `soon` is not a duration
            7 |     timeout: soon
              |              ^
-             = write 30s, 10m, 2h or 1h 30m
+             = write 30s, 10m, 2h, 7d or 1h 30m
         p.yaml:7:15: error: `for_each` needs a name and a list: `pod: steps.pods.failed`
            7 |     for_each: { max: 3 }
              |               ^
