@@ -1,3 +1,5 @@
+//! Configuration files as people write them, mistakes included.
+
 use std::{fs, path::PathBuf};
 
 use super::{load::parse, *};

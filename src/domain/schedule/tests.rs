@@ -1,3 +1,5 @@
+//! Who is on call, around handoffs, overrides and clock changes.
+
 use super::*;
 
 fn at(text: &str) -> Timestamp {
