@@ -8,6 +8,7 @@
 
 mod architecture;
 mod bench;
+mod channels;
 mod fakes;
 mod flow_steps;
 mod hive_steps;
