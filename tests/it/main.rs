@@ -11,4 +11,8 @@ mod bench;
 mod fakes;
 mod flow_steps;
 mod hive_steps;
+mod kube_steps;
 mod net_steps;
+mod oncall;
+mod spark_steps;
+mod store;

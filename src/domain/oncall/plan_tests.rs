@@ -1,4 +1,4 @@
-//! Escalation plans, step by step and for every policy there could be.
+//! Plans as people read them, and their properties over generated policies.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Who is on call, around handoffs, overrides and clock changes.
+//! Layers, versions of lists, overrides, shifts.
 
 use super::*;
 
