@@ -1,1 +1,10 @@
 //! Stories across modules, against strict fakes over HTTP.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a story fails by panicking, in its helpers too"
+)]
+
+mod app;
+mod http;
