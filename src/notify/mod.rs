@@ -4,6 +4,14 @@
 //! order, rate and failover are the engine's, and they are decided by [`Failure`] and [`Caps`] alone.
 
 pub mod console;
+mod markdown;
+pub mod matrix;
+pub mod press;
+#[cfg(test)]
+mod samples;
+pub mod slack;
+pub mod webhook;
+pub mod wording;
 
 use std::time::Duration;
 
@@ -172,4 +180,7 @@ macro_rules! notifiers {
 
 notifiers! {
     Console => console::Console,
+    Slack => slack::Slack,
+    Matrix => matrix::Matrix,
+    Webhook => webhook::Webhook,
 }

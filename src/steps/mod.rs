@@ -9,6 +9,7 @@ pub mod incident;
 pub mod kube;
 pub mod net;
 pub mod prometheus;
+pub mod span;
 pub mod spark;
 pub mod target;
 
@@ -115,6 +116,11 @@ pub trait Step: DeserializeOwned + Serialize + JsonSchema + Clone + Send + Sync 
     /// The documented output.
     type Output: Serialize + JsonSchema;
 
+    /// The permissions of this very step; a kind that runs another step hands on that one's.
+    fn needs(&self) -> &'static [Need] {
+        Self::NEEDS
+    }
+
     /// Runs once. No retry, no sleep beyond what the kind is for; the caller sets the deadline.
     fn run(
         &self,
@@ -189,7 +195,7 @@ macro_rules! steps {
 
             /// The permissions it needs.
             pub fn needs(&self) -> &'static [Need] {
-                match self { $(Self::$variant(_) => <$spec as Step>::NEEDS),* }
+                match self { $(Self::$variant(inputs) => inputs.needs()),* }
             }
 
             /// Its inputs, with templates and expressions marked (see [`crate::domain::template::marker`]).
@@ -243,5 +249,17 @@ fn findings<T: Serialize>(outcome: Outcome<T>) -> Result<Findings, Failure> {
 }
 
 steps! {
+    HiveMetastore => hive::metastore::Metastore,
+    PrometheusQuery => prometheus::query::Query,
+    NetHttp => net::http::Http,
+    NetTcp => net::tcp::Tcp,
+    FlowWaitUntil => flow::wait_until::WaitUntil,
+    KubePods => kube::pods::Pods,
+    KubeLogs => kube::logs::Logs,
+    KubeEvents => kube::events::Events,
+    KubeObject => kube::object::Object,
+    SparkApplication => spark::application::Application,
+    SparkExecutors => spark::executors::Executors,
+    SparkStages => spark::stages::Stages,
     IncidentNote => incident::note::Note,
 }

@@ -7,4 +7,10 @@
 )]
 
 mod app;
+mod architecture;
+mod bench;
+mod fakes;
+mod flow_steps;
+mod hive_steps;
 mod http;
+mod net_steps;

@@ -7,7 +7,7 @@
 mod guard;
 mod outcome;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 pub use guard::{Cidr, Guard};
 pub use reqwest::{
@@ -123,6 +123,13 @@ impl Client {
             body,
             cut,
         })
+    }
+
+    /// Asks the egress guard about a connection that is not HTTP. The caller resolves the name, checks the address here,
+    /// and connects to this very address.
+    pub fn check_address(&self, address: IpAddr, operation: &str) -> Result<()> {
+        let denied = |why: guard::Refused| Error::new(Kind::Denied, operation, why.to_string());
+        self.guard.check(address).map_err(denied)
     }
 
     fn check(

@@ -35,6 +35,11 @@ impl Response {
         Err(Error::new(kind, operation, format!("HTTP {}{colon}{excerpt}", self.status)))
     }
 
+    /// How long the other side asks us to wait, at most an hour; `None` when it does not say.
+    pub fn retry_after(&self) -> Option<Duration> {
+        retry_after(&self.headers)
+    }
+
     /// The body as JSON of a type.
     pub fn json<T: DeserializeOwned>(&self, operation: &str) -> Result<T> {
         let malformed = |reason: String| Error::new(Kind::Malformed, operation, reason);

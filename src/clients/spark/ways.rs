@@ -25,7 +25,7 @@ pub(super) enum Route {
 
 impl Client {
     /// The driver pod, if Kubernetes still has it.
-    pub(super) async fn driver(&self, app: &SparkApp) -> Result<kube::Pod> {
+    pub async fn driver(&self, app: &SparkApp) -> Result<kube::Pod> {
         let operation = "find the driver pod";
         let missing = |why: &str| Error::new(Kind::NotFound, operation, why);
         let Some(kube) = &self.kube else {

@@ -22,6 +22,7 @@ use axum::{
 use percent_encoding::percent_decode_str;
 
 pub use self::state::Cluster;
+pub(super) use self::state::stamp;
 use self::{
     discovery::Resource,
     status::{Failure, Outcome},

@@ -271,7 +271,7 @@ impl Cluster {
 }
 
 /// A time as Kubernetes writes it: whole seconds.
-pub(crate) fn stamp(at: Timestamp) -> String {
+pub(in crate::demo) fn stamp(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 

@@ -117,8 +117,12 @@ impl Policy {
         if after.is_some_and(|after| after >= current.step) {
             return None;
         }
-        // One pass back is enough: before it, the list says the same again.
-        let skipped = std::iter::successors(list.before(current.step), |step| list.before(*step))
+        // One pass back is enough: before it, the list says the same again. Turns of the fallback all say the same.
+        let from = match current.step {
+            StepRef::List { .. } => current.step,
+            StepRef::Then { .. } => StepRef::Then { turn: 0 },
+        };
+        let skipped = std::iter::successors(list.before(from), |step| list.before(*step))
             .take_while(|step| after.is_none_or(|after| *step > after))
             .take(list.groups.len());
         for step in skipped.filter_map(|step| list.step(step)) {
@@ -183,6 +187,9 @@ impl<'a> List<'a> {
 
     /// When the last step of the last pass is due; the fallback counts from it.
     fn end(&self) -> Duration {
+        if self.groups.is_empty() {
+            return Duration::ZERO;
+        }
         self.last().saturating_add(self.period().saturating_mul(self.repeats()))
     }
 

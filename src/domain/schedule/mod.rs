@@ -8,6 +8,8 @@ mod layer;
 mod overrides;
 mod rotation;
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod vectors;
 mod window;
 mod zone;

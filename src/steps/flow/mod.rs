@@ -1,1 +1,3 @@
-//! Being built.
+//! `flow.*`: steps about other steps.
+
+pub mod wait_until;

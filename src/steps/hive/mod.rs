@@ -1,1 +1,3 @@
-//! Being built.
+//! `hive.*`: the Hive Metastore.
+
+pub mod metastore;

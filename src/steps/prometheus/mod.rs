@@ -1,1 +1,4 @@
-//! Being built.
+//! `prometheus.*`: what the cluster's Prometheus knows.
+
+pub mod promql;
+pub mod query;

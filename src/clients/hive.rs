@@ -1,5 +1,0 @@
-//! Being built.
-
-/// A client.
-#[derive(Clone, Debug)]
-pub struct Client {}

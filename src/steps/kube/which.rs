@@ -1,0 +1,138 @@
+//! Which pods a step means: by name, by selector, or those of the run's target.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Selector;
+use crate::{
+    clients::{self, kube},
+    domain::{
+        target::Target,
+        template::{Input, Name},
+    },
+    steps::{Context, Failure, target::label_namespace},
+};
+
+/// A Spark pod's role: the label `spark-role`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The driver.
+    Driver,
+    /// Executors.
+    Executor,
+}
+
+impl Role {
+    /// The label's value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Driver => "driver",
+            Self::Executor => "executor",
+        }
+    }
+}
+
+/// The inputs that together say which pods.
+pub(super) struct Which<'a> {
+    pub name: Option<&'a Input<Name>>,
+    pub selector: Option<&'a Selector>,
+    pub role: Option<Role>,
+    pub namespace: Option<&'a Input<Name>>,
+}
+
+/// What was found.
+pub(super) struct Found {
+    pub pods: Vec<kube::Pod>,
+    /// There were more.
+    pub cut: bool,
+    /// What was looked for, for messages: `executor pods of Spark application spark-prod/etl`.
+    pub what: String,
+}
+
+impl Which<'_> {
+    /// Finds them. A pod asked for by name that does not exist is an empty list.
+    pub(super) async fn pods(&self, context: &Context<'_>) -> Result<Found, Failure> {
+        let kube = context.kube()?;
+        if let Some(name) = self.name {
+            let Name(name) = name.fill(context.scope)?;
+            return by_name(kube, self.namespace(context)?, &name).await;
+        }
+        if let Some(selector) = self.selector {
+            let labels = self.with_role(selector.fill(context.scope)?);
+            let what = format!("pods with {labels}");
+            return by_labels(kube, self.namespace(context)?, labels, what).await;
+        }
+        match context.target {
+            Some(Target::Pod(pod)) => by_name(kube, pod.namespace.clone(), &pod.name).await,
+            Some(Target::SparkApp(app)) => {
+                let role = self.role.map(|role| format!("{} ", role.label())).unwrap_or_default();
+                let target = Target::SparkApp(app.clone()).label();
+                if app.app_id.is_empty() {
+                    if self.role == Some(Role::Driver) {
+                        return by_name(kube, app.namespace.clone(), &app.driver_pod).await;
+                    }
+                    return Err(Failure::Skipped(format!(
+                        "the id of {target} is not known, and only its id finds its pods"
+                    )));
+                }
+                let labels = self.with_role(format!("spark-app-selector={}", app.app_id));
+                let what = format!("{role}pods of {target}");
+                by_labels(kube, app.namespace.clone(), labels, what).await
+            }
+            Some(Target::Metastore(_)) | None => Err(Failure::Skipped(
+                "the alert leads to no pods; set `name` or `selector`".to_owned(),
+            )),
+        }
+    }
+
+    fn with_role(&self, labels: String) -> String {
+        match self.role {
+            Some(role) => format!("{labels},spark-role={}", role.label()),
+            None => labels,
+        }
+    }
+
+    /// The namespace: the input, else the target's, else the alert's label.
+    pub(super) fn namespace(&self, context: &Context<'_>) -> Result<String, Failure> {
+        if let Some(input) = self.namespace {
+            return Ok(input.fill(context.scope)?.0);
+        }
+        let targets = match context.target {
+            Some(Target::SparkApp(app)) => Some(&app.namespace),
+            Some(Target::Pod(pod)) => Some(&pod.namespace),
+            Some(Target::Metastore(_)) | None => None,
+        };
+        let known = targets.filter(|n| !n.is_empty()).cloned();
+        known.or_else(|| label_namespace(context.scope)).ok_or_else(|| {
+            Failure::Skipped(
+                "no namespace: set `namespace`, or label the alert with one".to_owned(),
+            )
+        })
+    }
+}
+
+async fn by_name(kube: &kube::Client, namespace: String, name: &str) -> Result<Found, Failure> {
+    let what = format!("pod {namespace}/{name}");
+    let pods = match kube.pod(&namespace, name).await {
+        Ok(pod) => vec![pod],
+        Err(error) if error.kind == clients::Kind::NotFound => vec![],
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Found { pods, cut: false, what })
+}
+
+async fn by_labels(
+    kube: &kube::Client,
+    namespace: String,
+    labels: String,
+    what: String,
+) -> Result<Found, Failure> {
+    let query = kube::PodQuery { namespace, labels, ..kube::PodQuery::default() };
+    let kube::Listed { items: mut pods, cut } = kube.pods(&query).await?;
+    // Drivers first, then executors by number, so that lists read as people count.
+    pods.sort_by_key(|pod| {
+        (pod.role != "driver", pod.exec_id.parse::<u64>().unwrap_or(u64::MAX), pod.name.clone())
+    });
+    Ok(Found { pods, cut, what })
+}
