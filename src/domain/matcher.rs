@@ -81,6 +81,14 @@ impl Matcher {
         &self.name
     }
 
+    /// The value it demands exactly, if it is a `=`.
+    pub fn exact(&self) -> Option<&str> {
+        match self.op {
+            Op::Equal => Some(&self.value),
+            Op::NotEqual | Op::Matches(_) | Op::NotMatches(_) => None,
+        }
+    }
+
     /// True when these labels satisfy it.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         let value = labels.get(&self.name).map_or("", String::as_str);

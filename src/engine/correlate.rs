@@ -265,7 +265,7 @@ impl Engine {
             severity: max,
             targets: correlate::target_hints(fired.iter().copied()),
             truncated: envelope.truncated_alerts,
-            matched: vec![],
+            matched: self.matched(&fired),
             routing,
         })
     }

@@ -7,7 +7,7 @@ pub mod change;
 pub mod channels;
 pub mod correlate;
 pub mod deliver;
-// pub mod diagnose;
+pub mod diagnose;
 mod effects;
 mod evidence;
 pub mod intake;
@@ -15,8 +15,8 @@ pub mod memory;
 pub mod pages;
 pub mod periodic;
 pub mod posts;
-// pub mod runs;
-// pub mod sync;
+pub mod runs;
+pub mod sync;
 pub mod worker;
 
 use std::{
@@ -36,6 +36,7 @@ use crate::{
         severity::Severity,
     },
     ops::clock::Clock,
+    playbook::catalog::Catalog,
     store::Store,
 };
 
@@ -74,6 +75,12 @@ pub struct Source {
 /// A value that a reload may replace.
 pub struct Shared<T>(RwLock<Arc<T>>);
 
+impl<T> From<Arc<T>> for Shared<T> {
+    fn from(value: Arc<T>) -> Self {
+        Self(RwLock::new(value))
+    }
+}
+
 impl<T> Shared<T> {
     /// Holds `value`.
     pub fn new(value: T) -> Self {
@@ -104,7 +111,7 @@ pub struct Inner {
     /// From the configuration.
     pub options: Options,
     /// Playbooks and signatures.
-    // pub catalog: Shared<Catalog>,
+    pub catalog: Shared<Catalog>,
     /// People, schedules, policies.
     pub oncall: Shared<OnCall>,
     /// Clients per cluster.

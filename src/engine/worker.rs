@@ -21,11 +21,16 @@ const LEASE: Duration = Duration::from_secs(30);
 /// Longest sleep when nothing is due: other replicas may add work.
 const IDLE: Duration = Duration::from_secs(1);
 /// What may run at once: pages and timers, cards, diagnoses. A storm of one cannot starve another.
-const LANES: [(&[&str], usize); 3] = [
+const LANES: [Lane; 3] = [
     (&["wake", "page", "deliver", "periodic"], 16),
     (&["post", "evidence"], 16),
     (&["diagnose", "run"], 8),
 ];
+/// Long polls of chat servers; never pumped by hand.
+const SYNC: Lane = (&["sync"], 4);
+
+/// Kinds, and how many of them at once.
+type Lane = (&'static [&'static str], usize);
 
 impl Engine {
     /// Starts the correlator and one claim loop per lane.
@@ -47,7 +52,7 @@ impl Engine {
             }
             Ok(())
         });
-        for (kinds, width) in LANES {
+        for (kinds, width) in LANES.into_iter().chain([SYNC]) {
             let engine = self.clone();
             let tasks_of_lane = tasks.clone();
             tasks.spawn("engine.worker", async move {
@@ -139,9 +144,10 @@ impl Engine {
             "deliver" => self.run_deliver(job).await,
             "post" => self.run_post(job).await,
             "evidence" => self.run_evidence(job).await,
-            // "diagnose" => self.run_diagnose(job).await,
-            // "run" => self.run_run(job).await,
+            "diagnose" => self.run_diagnose(job).await,
+            "run" => self.run_run(job).await,
             "periodic" => self.run_periodic(job).await,
+            "sync" => self.run_sync(job).await,
             other => Err(anyhow::anyhow!("no code for jobs of kind `{other}`")),
         };
         let label = if outcome.is_ok() { "ok" } else { "error" };

@@ -28,6 +28,8 @@ pub struct IncidentChange {
 pub struct Changes {
     /// The job whose outcome this is: checked first, ended last.
     pub job: Option<JobEnd>,
+    /// The job (id, fence) that goes on and must still be ours.
+    pub holding: Option<(i64, i64)>,
     /// How far a delivery got.
     pub delivery: Option<Progress>,
     /// Incidents.
@@ -55,8 +57,9 @@ impl Store {
     pub async fn commit(&self, changes: Changes, now: Timestamp) -> Result<()> {
         let write = self.db.write(move |db| {
             Box::pin(async move {
-                if let Some(end) = &changes.job {
-                    jobs::is_ours(db, end).await?;
+                let ending = changes.job.as_ref().map(|end| (end.id, end.fence));
+                if let Some((id, fence)) = ending.or(changes.holding) {
+                    jobs::is_ours(db, id, fence).await?;
                 }
                 for change in &changes.incidents {
                     let IncidentChange { state, version, events } = change;

@@ -110,9 +110,9 @@ impl Again {
     }
 }
 
-pub(super) async fn is_ours(db: &mut SqliteConnection, end: &JobEnd) -> Result<()> {
+pub(super) async fn is_ours(db: &mut SqliteConnection, id: i64, fence: i64) -> Result<()> {
     let sql = "UPDATE jobs SET fence = fence WHERE id = $1 AND fence = $2 AND state = 'running'";
-    let rows = sqlx::query(sql).bind(end.id).bind(end.fence).execute(db).await?.rows_affected();
+    let rows = sqlx::query(sql).bind(id).bind(fence).execute(db).await?.rows_affected();
     if rows == 1 { Ok(()) } else { Err(Error::LostJob) }
 }
 

@@ -13,4 +13,8 @@ mod fakes;
 mod flow_steps;
 mod hive_steps;
 mod http;
+mod kube_steps;
 mod net_steps;
+mod oncall;
+mod spark_steps;
+mod store;

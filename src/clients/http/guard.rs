@@ -105,6 +105,10 @@ impl Guard {
         let host = url.host_str().ok_or_else(|| Refused("the address names no host".to_owned()))?;
         match host.trim_start_matches('[').trim_end_matches(']').parse() {
             Ok(address) => self.check(address),
+            // Whatever the name resolves to would be refused: spare the look-up and its wait.
+            Err(_) if self.allow.is_empty() => Err(Refused(format!(
+                "no network is allowed, so `{host}` is not looked up; add its network to `egress.allow`"
+            ))),
             Err(_) => Ok(()),
         }
     }

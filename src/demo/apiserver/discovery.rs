@@ -97,16 +97,18 @@ fn groups() -> Vec<Value> {
 fn resources(group: &str, version: &str) -> Value {
     let mut list = vec![];
     for r in TABLE.iter().filter(|r| r.group == group && r.version == version) {
-        let entry = |name: String, verbs: &[&str]| {
+        // Only the resource itself has short names, else kubectl finds them ambiguous.
+        let entry = |name: &str, verbs: &[&str]| {
+            let main = name == r.plural;
             json!({
-                "name": name, "singularName": r.singular, "kind": r.kind, "namespaced": r.namespaced,
-                "verbs": verbs, "shortNames": r.short,
+                "name": name, "singularName": if main { r.singular } else { "" }, "kind": r.kind, "namespaced": r.namespaced,
+                "verbs": verbs, "shortNames": if main { r.short } else { &[] },
             })
         };
-        list.push(entry(r.plural.to_owned(), &["get", "list", "watch"]));
+        list.push(entry(r.plural, &["get", "list", "watch"]));
         if r.plural == "pods" {
-            list.push(entry("pods/log".to_owned(), &["get"]));
-            list.push(entry("pods/proxy".to_owned(), &["get"]));
+            list.push(entry("pods/log", &["get"]));
+            list.push(entry("pods/proxy", &["get"]));
         }
     }
     let group_version =

@@ -17,7 +17,7 @@ use super::{
 };
 
 pub(super) fn get(cluster: &Cluster, address: &Address, parameters: &Parameters) -> Outcome {
-    only(parameters, &["resourceVersion", "pretty"])?;
+    only(parameters, &["resourceVersion", "pretty", "timeout"])?;
     let object = find(cluster, address)?;
     Ok(Json(object).into_response())
 }
@@ -40,6 +40,7 @@ pub(super) fn list(cluster: &Cluster, address: &Address, parameters: &Parameters
         "resourceVersion",
         "resourceVersionMatch",
         "pretty",
+        "timeout",
     ];
     only(parameters, &known)?;
     let plural = address.resource.plural;

@@ -121,3 +121,25 @@ fn alert(times: Times) -> Value {
         "truncatedAlerts": 0,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_alert_has_the_shape_of_a_real_webhook() {
+        let real: Value = serde_json::from_str(include_str!(
+            "../../../tests/fixtures/alertmanager/firing-driver-oom.json"
+        ))
+        .unwrap();
+        let ours = alert(Times::new("2026-11-23T03:15:00Z".parse().unwrap()));
+        let keys = |value: &Value| {
+            let mut keys: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
+            keys.sort();
+            keys
+        };
+        assert_eq!(keys(&ours), keys(&real));
+        assert_eq!(keys(&ours["alerts"][0]), keys(&real["alerts"][0]));
+        assert_eq!(ours["alerts"][0]["startsAt"], "2026-11-23T03:14:00Z");
+    }
+}

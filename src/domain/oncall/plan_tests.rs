@@ -1,3 +1,5 @@
+//! Plans as people read them, and their properties over generated policies.
+
 use std::{collections::BTreeMap, time::Duration};
 
 use proptest::prelude::*;
@@ -120,7 +122,10 @@ fn steps_found_late_collapse_to_the_current_one_and_lose_no_page() {
     let first = Some(StepRef::List { pass: 0, index: 0 });
     assert_eq!(late(first, 7).as_deref(), Some("5m      step 2            second"));
     assert_eq!(late(first, 4), None, "nothing new is due");
-    assert_eq!(late(first, 100_000).as_deref(), Some("69d 10h 40m fallback 3333    person:lead second"));
+    assert_eq!(
+        late(first, 100_000).as_deref(),
+        Some("69d 10h 40m fallback 3333    person:lead second")
+    );
 }
 
 #[test]

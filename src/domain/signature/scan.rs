@@ -142,16 +142,17 @@ impl Pattern {
         let then = match &self.then {
             None => None,
             Some((regex, within)) => {
-                let (below, line) = rest
-                    .split('\n')
-                    .take(*within)
+                let after = &line[groups.get(0).map_or(0, |whole| whole.end())..];
+                let entry = rest.split('\n').take(*within).take_while(|line| !starts_entry(line));
+                let (below, found) = std::iter::once(after)
+                    .chain(entry)
                     .map(|line| line_cut(line, REACH))
                     .enumerate()
                     .find(|(_, line)| regex.is_match(line))?;
-                if let Some(groups) = regex.captures(line) {
+                if let Some(groups) = regex.captures(found) {
                     captures.extend(named(regex, &groups));
                 }
-                Some((below + 1, line.to_owned()))
+                (below > 0).then(|| (below, found.to_owned()))
             }
         };
         Some(Found { text: line.to_owned(), captures, then, cause: last_cause(rest) })
@@ -248,6 +249,10 @@ mod tests {
         assert_eq!(hits[0].captures[1], ("why".to_owned(), "OOMKilled".to_owned()));
         let far = text.replace("with id 1\n", "with id 1\n\n\n\n");
         assert!(scan(pattern("Lost executor", Some("OOMKilled")), &far).is_empty());
+        let other = text.replace("with id 1\n", "with id 1\n26/11/23 INFO next\n");
+        assert!(scan(pattern("Lost executor", Some("OOMKilled")), &other).is_empty());
+        let same = "Lost executor 1: reason: OOMKilled";
+        assert_eq!(scan(pattern("Lost executor", Some("OOMKilled")), same)[0].then, None);
     }
 
     #[test]

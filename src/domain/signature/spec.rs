@@ -65,7 +65,7 @@ pub struct Condition {
     /// A regex that matches within one line; named groups become captures. It needs a fixed part of four characters.
     #[schemars(with = "String")]
     pub line: Spanned<String>,
-    /// A regex that must match in one of the lines after it.
+    /// A regex that must match later in that line, or in a following line of the same log entry.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub then: Option<Spanned<String>>,

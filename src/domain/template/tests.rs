@@ -1,3 +1,5 @@
+//! Templates filled, and what is refused when they are read.
+
 use std::fmt::Write as _;
 
 use serde_json::json;

@@ -35,6 +35,22 @@ fn percent(part: i64, whole: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::Step;
+
+    #[test]
+    fn every_example_is_read_and_bad_inputs_are_not() {
+        fn read<S: Step>(inputs: &str) -> bool {
+            serde_saphyr::from_str::<S>(inputs).is_ok()
+        }
+        assert!(read::<application::Application>(application::Application::EXAMPLE));
+        assert!(read::<executors::Executors>(executors::Executors::EXAMPLE));
+        assert!(read::<stages::Stages>(stages::Stages::EXAMPLE));
+        assert!(!read::<application::Application>("{ a: 1 }"));
+        assert!(!read::<executors::Executors>("{ state: gone }"));
+        assert!(
+            !read::<stages::Stages>("{ limit: 21 }") && !read::<stages::Stages>("{ limit: 0 }")
+        );
+    }
 
     #[test]
     fn sizes_times_and_shares_read_as_people_write_them() {
