@@ -1,8 +1,10 @@
 //! YAML to typed playbooks and signatures, with source positions; the catalog swaps them atomically.
 //!
 //! [`raw`] and [`step`] are the form as written, [`yaml`] reads it strictly, [`lint`] checks it and makes the [`model`],
-//! [`catalog`] holds what is in force, [`reload`] replaces it, [`plan`] is the pure order of a run.
+//! [`catalog`] holds what is in force, [`reload`] replaces it, [`plan`] is the pure order of a run,
+//! [`cassette`] tests playbooks with recorded answers.
 
+pub mod cassette;
 pub mod catalog;
 pub mod diagnostic;
 pub mod lint;
