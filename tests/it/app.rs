@@ -5,32 +5,29 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, OnceLock},
+    io,
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use paramedic::{
+    cli::wire::{self, Parts},
     clients::{
-        self,
-        http::{HeaderName, Method, Request, Url},
+        Cluster,
+        http::{self as client, HeaderName, Method, Request, Url},
     },
     config::Config,
-    domain::{
-        ids::IncidentId,
-        incident::{Incident, Settings, correlate::GroupBy},
-        oncall::OnCall,
-    },
-    engine::{self, Engine, Shared, channels::Channels},
+    domain::{ids::IncidentId, incident::Incident},
+    engine::Engine,
     http,
-    notify::{Channel, console::Console},
+    notify::console::Console,
     ops::{
         clock::{self, Clock},
         lifecycle::Tasks,
         metrics,
     },
-    store::Store,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -54,7 +51,8 @@ pub struct TestApp {
     pub hand: clock::Manual,
     pub tasks: Tasks,
     pub url: String,
-    client: clients::http::Client,
+    printed: Printed,
+    client: client::Client,
     _folder: tempfile::TempDir,
 }
 
@@ -62,7 +60,7 @@ pub struct TestApp {
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    pub headers: clients::http::HeaderMap,
+    pub headers: client::HeaderMap,
     pub body: String,
 }
 
@@ -92,32 +90,36 @@ impl TestApp {
 
     /// With a configuration file of this content.
     pub async fn with(yaml: &str) -> Self {
+        Self::start(yaml, &[], vec![]).await
+    }
+
+    /// With more files beside the configuration, and clusters besides the configured ones.
+    pub async fn start(yaml: &str, files: &[(&str, &str)], clusters: Vec<Cluster>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("paramedic.yaml");
-        std::fs::write(&file, yaml).unwrap();
-        let secrets = SECRETS.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let config = Arc::new(Config::load(Some(&file), secrets.into_iter()).unwrap());
+        for (name, text) in files.iter().chain(&[("paramedic.yaml", yaml)]) {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let store = format!("sqlite:{}", folder.path().join("paramedic.db").display());
+        let environment = SECRETS.into_iter().chain([("PARAMEDIC__STORE__URL", store.as_str())]);
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = Arc::new(Config::load(Some(&file), environment).unwrap());
         let (clock, hand) = Clock::manual(START.parse().unwrap());
-        let tasks = Tasks::default();
-        let url = format!("sqlite:{}", folder.path().join("paramedic.db").display());
-        let store = Store::open(&url, clock.clone(), &tasks).await.unwrap();
-        let client = clients::http::Client::new(clients::http::Guard::default()).unwrap();
-        let engine = Engine::new(engine::Inner {
-            store,
-            clock,
-            options: options(&config, &client),
-            oncall: Shared::new(OnCall::builtin()),
-            clusters: clients::Clusters::default(),
-            http: client.clone(),
-            channels: channels(&config),
-            owner: "test".to_owned(),
-        });
+        let (tasks, printed) = (Tasks::default(), Printed::default());
+        let parts = Parts { clock, console: Console::new(printed.clone(), false), clusters };
+        let engine = wire::wire(&config, parts, &tasks).await.unwrap().engine;
         let state = http::State::new(engine.clone(), config, prometheus(), &tasks).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serving = tasks.clone();
         tasks.spawn("http.serve", async move { http::serve(state, listener, &serving).await });
-        Self { engine, hand, tasks, url, client, _folder: folder }
+        let client = client::Client::new(client::Guard::default()).unwrap();
+        Self { engine, hand, tasks, url, printed, client, _folder: folder }
+    }
+
+    /// What the console channel printed so far.
+    pub fn printed(&self) -> String {
+        String::from_utf8(self.printed.0.lock().unwrap().clone()).unwrap()
     }
 
     /// Time passes.
@@ -187,6 +189,21 @@ impl TestApp {
     }
 }
 
+/// Where the console channel writes in a test.
+#[derive(Clone, Debug, Default)]
+struct Printed(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Printed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Drop for TestApp {
     #[allow(
         clippy::disallowed_methods,
@@ -229,35 +246,4 @@ pub fn firing(alerts: &[&[(&str, &str)]]) -> Value {
         .collect();
     json!({ "version": "4", "groupKey": "{}:{}", "status": "firing", "receiver": "paramedic", "groupLabels": {},
             "commonLabels": {}, "commonAnnotations": {}, "externalURL": "http://am:9093", "truncatedAlerts": 0, "alerts": alerts })
-}
-
-fn options(config: &Config, client: &clients::http::Client) -> engine::Options {
-    let sources = config.sources.iter().map(|(name, source)| {
-        let alertmanagers = source.alertmanagers.iter();
-        let alertmanagers = alertmanagers
-            .map(|url| clients::alertmanager::Client::new(client.clone(), url.get().clone()));
-        let source = engine::Source {
-            labels: source.labels.clone(),
-            ignore: source.identity.ignore.clone(),
-            alertmanagers: alertmanagers.collect(),
-        };
-        (name.clone(), source)
-    });
-    engine::Options {
-        public_url: config.server.link_base(),
-        group_by: GroupBy::Labels(vec!["alertname".to_owned(), "namespace".to_owned()]),
-        incidents: Settings::default(),
-        severity_map: config.severity.map.clone(),
-        default_severity: config.severity.default,
-        sources: sources.collect(),
-        default_policy: config.default_policy().to_owned(),
-        default_channels: config.channels.keys().cloned().collect(),
-    }
-}
-
-fn channels(config: &Config) -> Channels {
-    let named = config.channels.iter().map(|(name, channel)| {
-        (name.clone(), (channel.kind().to_owned(), channel.address().to_owned()))
-    });
-    Channels::new([Channel::Console(Console::default())], named.collect())
 }
