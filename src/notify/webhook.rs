@@ -2,11 +2,11 @@
 //!
 //! `webhook-id` is the delivery's key, the same for every attempt, so a receiver that remembers ids sees each message
 //! once. `webhook-timestamp` is this attempt's time. While a secret is rotated both sign. A changed card is a new event
-//! with a higher `revision`; evidence names the id of the card it belongs to in `about`.
+//! with a higher `revision`; it and evidence name the id of the incident's first card in `about`.
 //!
 //! ```json
-//! {"type": "incident.card", "timestamp": "2026-11-23T03:16:15Z", "data": {"incident": "INC-12", "card": {…}}}
-//! {"type": "incident.evidence", "timestamp": "…", "data": {"about": "<webhook-id of the card>", "title": "…", "body": "…"}}
+//! {"type": "incident.card", "timestamp": "2026-11-23T03:16:15Z", "data": {"incident": "INC-12", "about": "", "card": {…}}}
+//! {"type": "incident.evidence", "timestamp": "…", "data": {"about": "<id of the first card>", "title": "…", "body": "…"}}
 //! {"type": "incident.page", "timestamp": "…", "data": {"incident": "INC-12", "person": "…", "why": "…", "remark": "…", "card": {…}}}
 //! ```
 
@@ -28,16 +28,16 @@ use crate::{
     ops::clock::Clock,
 };
 
-/// The receiver and its secrets.
+/// A receiver, and what it checks.
 #[derive(Clone, Debug)]
 pub struct WebhookSettings {
-    /// Where to; `https`, or `http` inside a trusted network.
+    /// Where to; `https`, or `http` inside a trusted network. It may hold a token, so nothing quotes it.
     pub url: Url,
     /// One secret, two while rotating: `whsec_` and the base64 of 24 to 64 bytes.
     pub secrets: Vec<SecretString>,
 }
 
-/// A receiver.
+/// One receiver; a delivery's address adds nothing.
 #[derive(Debug)]
 pub struct Webhook {
     http: Client,
@@ -48,7 +48,10 @@ pub struct Webhook {
 
 /// Bodies stay below this, bytes, as the standard advises.
 const MAX_BODY: usize = 20_000;
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// No text is cut below this, and no list: what is left of the largest card fits.
+const MIN_TEXT: usize = 64;
+const MIN_LIST: usize = 3;
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Notifier for Webhook {
     const KIND: &'static str = "webhook";
@@ -80,18 +83,26 @@ impl Notifier for Webhook {
             }
         }
         let answer = self.http.send(request.timeout(TIMEOUT).max_bytes(64 * 1024)).await;
-        outcome(answer).map(|()| Receipt { address: delivery.address.to_owned(), id })
+        let address = delivery.address.to_owned();
+        outcome(answer).map(|()| match (delivery.message, delivery.card) {
+            // The first card's id is what everything later is about.
+            (Message::Card(_), Some(first)) => first.clone(),
+            (_, _) => Receipt { address, id },
+        })
     }
 }
 
 impl Webhook {
-    /// A receiver. Fails when a secret is not one, or when there is none or more than two.
+    /// A receiver. Fails when its address is not `http` or `https`, when a secret is not one, or when there is none or more than two.
     pub fn new(
         http: Client,
         settings: &WebhookSettings,
         clock: Clock,
     ) -> std::result::Result<Self, String> {
         let WebhookSettings { url, secrets } = settings;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err("a webhook's address is an http or https URL".to_owned());
+        }
         if secrets.is_empty() || secrets.len() > 2 {
             return Err(format!(
                 "a webhook has one secret, two while rotating; here are {}",
@@ -136,7 +147,7 @@ fn id(key: &str) -> String {
 }
 
 fn body(delivery: &Delivery<'_>, now: Timestamp) -> Vec<u8> {
-    let (kind, at, data) = match delivery.message {
+    let (kind, at, mut data) = match delivery.message {
         Message::Card(card) => {
             ("incident.card", card.at, json!({"incident": card.incident.to_string(), "card": card}))
         }
@@ -149,27 +160,23 @@ fn body(delivery: &Delivery<'_>, now: Timestamp) -> Vec<u8> {
             }),
         ),
         Message::Evidence(note) => {
-            let about = delivery.card.map_or("", |card| &card.id);
-            (
-                "incident.evidence",
-                now,
-                json!({"about": about, "title": note.title, "body": note.body}),
-            )
+            ("incident.evidence", now, json!({"title": note.title, "body": note.body}))
         }
     };
-    let mut whole = json!({"type": kind, "timestamp": at.to_string(), "data": data});
     let (mut text, mut many) = (12_000, 12);
-    shorten(&mut whole, text, many);
+    shorten(&mut data, text, many);
     loop {
-        let mut short = whole.clone();
+        let mut short = data.clone();
         shorten(&mut short, text, many);
-        let bytes = short.to_string().into_bytes();
-        if bytes.len() <= MAX_BODY || text < 32 {
+        short["about"] = json!(delivery.card.map_or("", |card| &card.id));
+        let whole = json!({"type": kind, "timestamp": at.to_string(), "data": short});
+        let bytes = whole.to_string().into_bytes();
+        if bytes.len() <= MAX_BODY || (text, many) == (MIN_TEXT, MIN_LIST) {
             return bytes;
         }
         // By how much it is too long, and at least a half.
-        text = (text * MAX_BODY / bytes.len()).min(text / 2);
-        many = (many * 2 / 3).max(3);
+        text = (text * MAX_BODY / bytes.len()).min(text / 2).max(MIN_TEXT);
+        many = (many * 2 / 3).max(MIN_LIST);
     }
 }
 

@@ -28,7 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "domain", "playbook", "steps", "notify", "store", "engine", "clients", "ops", "config",
-            "demo",
+            "demo", "http",
         ],
     ),
     (

@@ -14,3 +14,4 @@ mod bed;
 mod homeserver;
 mod metastore;
 mod spark;
+mod synapse;
