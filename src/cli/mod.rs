@@ -2,9 +2,10 @@
 //!
 //! Exit codes: 0 done; 1 it did not work, or what was checked is wrong; 2 the command line cannot be read.
 
-// pub mod demo;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod oncall;
-// pub mod serve;
+pub mod serve;
 pub mod whatif;
 pub mod wire;
 
@@ -23,7 +24,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    X,
+    Serve(serve::Serve),
+    #[cfg(feature = "demo")]
+    Demo(demo::Demo),
 }
 
 /// Runs the command line.
@@ -43,7 +46,9 @@ pub fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match cli.command {
-            Command::X => anyhow::Ok(ExitCode::SUCCESS),
+            Command::Serve(serve) => serve.run().await,
+            #[cfg(feature = "demo")]
+            Command::Demo(demo) => demo.run().await,
         }
     });
     outcome.unwrap_or_else(|error| failed(&error))
