@@ -212,10 +212,8 @@ fn channels(
     for (name, channel) in &config.channels {
         match (channel, &config.webhook) {
             (config::Channel::Webhook(url), Some(webhook)) => {
-                let settings = WebhookSettings {
-                    url: url.get().clone(),
-                    secrets: vec![webhook.secret.get()],
-                };
+                let settings =
+                    WebhookSettings { url: url.get().clone(), secrets: vec![webhook.secret.get()] };
                 let webhook = Webhook::new(http.clone(), &settings, clock.clone());
                 let webhook = webhook.map_err(anyhow::Error::msg);
                 let webhook = webhook.with_context(|| format!("channels.{name}"))?;
