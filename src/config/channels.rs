@@ -31,6 +31,9 @@ pub struct Slack {
     /// The app's signing secret; without it buttons do not work.
     #[serde(default)]
     pub signing_secret: Option<Secret>,
+    /// Another address of the Web API, with a `/` at its end: a proxy, a test. None: Slack's own.
+    #[serde(default)]
+    pub api_url: Option<Url>,
 }
 
 /// The Matrix account. Needed by channels and contacts of kind `matrix`.
@@ -41,6 +44,9 @@ pub struct Matrix {
     pub homeserver: Url,
     /// The access token of the bot's one device; keep the device, or repeats are no longer recognised.
     pub token: Secret,
+    /// Send in clear text to rooms whose members expect encryption. Refused by default: it would leak.
+    #[serde(default)]
+    pub clear_text_in_encrypted_rooms: bool,
 }
 
 /// Signing of webhook channels. Needed by channels and contacts of kind `webhook`.

@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::OnceLock};
 use regex::Regex;
 
 use super::{problem::Problems, value::SecretError};
-use crate::domain::suggest::reword;
+use crate::domain::suggest::closest;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -95,5 +95,53 @@ fn masked(line: &str) -> String {
     match KEY.get_or_init(|| Regex::new(pattern).ok()) {
         Some(key) => key.replace_all(&line, "$1…").into_owned(),
         None => String::new(),
+    }
+}
+
+/// A reader's message in our words, with the key that was probably meant.
+pub(super) fn reword(message: &str) -> String {
+    let plain = [
+        ("expected mapping start", "expected a map, `key: value`"),
+        ("expected sequence start", "expected a list, `[a, b]`"),
+        ("expected string scalar", "expected text"),
+    ];
+    if let Some((_, ours)) = plain.iter().find(|(theirs, _)| *theirs == message) {
+        return (*ours).to_owned();
+    }
+    let mut parts = message.splitn(3, '`');
+    let (Some(what), Some(word), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
+        return message.to_owned();
+    };
+    let suggests = what.starts_with("unknown") && word.len() > 3;
+    let Some((_, known)) = rest.split_once("expected ").filter(|_| suggests) else {
+        return message.to_owned();
+    };
+    let known = known.trim_start_matches("one of ").replace(" or ", ", ").replace('`', "");
+    let known: Vec<&str> = known.split(", ").collect();
+    closest(word, &known).map_or_else(
+        || message.to_owned(),
+        |meant| format!("{what}`{}`; did you mean `{meant}`?", word.escape_debug()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_answered_with_the_one_that_was_meant() {
+        for expected in [
+            "expected one of `listen`, `url`",
+            "expected `listen` or `url`",
+            "expected one of listen, url",
+        ] {
+            let message = format!("unknown field `lisen`, {expected}");
+            assert_eq!(reword(&message), "unknown field `lisen`; did you mean `listen`?");
+        }
+        assert_eq!(
+            reword("unknown field `P7`, expected `P1`"),
+            "unknown field `P7`, expected `P1`"
+        );
+        assert_eq!(reword("`"), "`");
     }
 }

@@ -12,9 +12,11 @@ use std::{
 use config::{ConfigError, Environment, Map, Source as _, Value, ValueKind};
 use serde::{Deserialize, Deserializer, de};
 
-use super::{Config, Error, error::at_place, files::relative_to};
-use crate::domain::suggest::reword;
-
+use super::{
+    Config, Error,
+    error::{at_place, reword},
+    files::relative_to,
+};
 /// Longest file, bytes.
 const MAX_FILE: u64 = 1 << 20;
 const PREFIX: &str = "PARAMEDIC";

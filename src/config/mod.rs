@@ -190,6 +190,9 @@ impl Config {
         if real && self.default_policy.is_none() {
             problems.add("default_policy", "is required once there is a channel beside the console: it names the policy of incidents that no team owns");
         }
+        if self.oncall.dir.is_none() && self.default_policy() != "default" {
+            problems.add("default_policy", "names a policy of your own, but there is no `oncall.dir`; without one the only policy is `default`");
+        }
         for (name, source) in &self.sources {
             let cluster = source.labels.get("cluster");
             if let Some(cluster) = cluster.filter(|cluster| !self.clusters.contains_key(*cluster)) {

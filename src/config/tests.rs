@@ -1,3 +1,5 @@
+//! The configuration as people meet it: defaults, layers, mistakes, secrets, generated documents.
+
 use std::{fs, path::PathBuf};
 
 use super::{load::parse, *};
@@ -249,6 +251,7 @@ fn values_out_of_range_are_refused() {
         ("PARAMEDIC__RECORDER__MAX_STREAMS", "5001"),
         ("PARAMEDIC__RECORDER__KEEP", "1s"),
         ("PARAMEDIC__RECORDER__MAX_BYTES", "1B"),
+        ("PARAMEDIC__DEFAULT_POLICY", "data-platform"),
         ("PARAMEDIC__LOG__LEVEL", "[loud"),
         ("PARAMEDIC__STORE__URL", "mysql://h/db"),
         ("PARAMEDIC__STORE__URL", "postgres://h/db?password=x"),

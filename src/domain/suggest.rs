@@ -31,32 +31,6 @@ fn distance(a: &str, b: &str) -> usize {
     rows[a.len()][b.len()]
 }
 
-/// The YAML reader's message in our words, with the key that was probably meant.
-pub fn reword(message: &str) -> String {
-    let plain = [
-        ("expected mapping start", "expected a map, `key: value`"),
-        ("expected sequence start", "expected a list, `[a, b]`"),
-        ("expected string scalar", "expected text"),
-    ];
-    if let Some((_, ours)) = plain.iter().find(|(theirs, _)| *theirs == message) {
-        return (*ours).to_owned();
-    }
-    let mut parts = message.splitn(3, '`');
-    let (Some(what), Some(word), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
-        return message.to_owned();
-    };
-    let suggests = what.starts_with("unknown") && word.len() > 3;
-    let Some((_, known)) = rest.split_once("expected ").filter(|_| suggests) else {
-        return message.to_owned();
-    };
-    let known = known.trim_start_matches("one of ").replace(" or ", ", ").replace('`', "");
-    let known: Vec<&str> = known.split(", ").collect();
-    closest(word, &known).map_or_else(
-        || message.to_owned(),
-        |meant| format!("{what}`{}`; did you mean `{meant}`?", word.escape_debug()),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,22 +43,5 @@ mod tests {
         assert_eq!(closest("serverity", &names), Some("severity"));
         assert_eq!(closest("remedies", &names), None);
         assert_eq!(closest("", &names), None);
-    }
-
-    #[test]
-    fn an_unknown_key_is_answered_with_the_one_that_was_meant() {
-        for expected in [
-            "expected one of `listen`, `url`",
-            "expected `listen` or `url`",
-            "expected one of listen, url",
-        ] {
-            let message = format!("unknown field `lisen`, {expected}");
-            assert_eq!(reword(&message), "unknown field `lisen`; did you mean `listen`?");
-        }
-        assert_eq!(
-            reword("unknown field `P7`, expected `P1`"),
-            "unknown field `P7`, expected `P1`"
-        );
-        assert_eq!(reword("`"), "`");
     }
 }

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
 
-use crate::notify::{Caps, Channel, Delivery, Failure, Outcome, Receipt};
+use crate::{
+    notify::{Caps, Channel, Delivery, Failure, Message, Outcome, Receipt},
+    ops::metrics as names,
+};
 
 /// Longest one send may take.
 const SEND_TIMEOUT: Duration = Duration::from_secs(15);
@@ -20,31 +23,31 @@ pub struct Transport {
 #[derive(Default)]
 pub struct Channels {
     transports: BTreeMap<String, Arc<Transport>>,
-    named: BTreeMap<String, (String, String)>,
+    named: BTreeMap<String, (Arc<Transport>, String)>,
 }
 
 impl Channels {
-    /// `transports` by kind; `named` channels as name to (kind, address).
-    pub fn new(
-        transports: impl IntoIterator<Item = Channel>,
-        named: BTreeMap<String, (String, String)>,
-    ) -> Self {
+    /// The transports that reach persons, by their kinds; channels are added by name.
+    pub fn new(transports: impl IntoIterator<Item = Channel>) -> Self {
         let transports = transports.into_iter().map(|channel| {
-            let caps = channel.caps();
-            let transport = Transport {
-                limiter: RateLimiter::keyed(quota(caps)),
-                rate_clock: governor::clock::DefaultClock::default(),
-                channel,
-            };
-            (transport.channel.kind().to_owned(), Arc::new(transport))
+            let transport = Transport::new(channel);
+            (transport.kind().to_owned(), Arc::new(transport))
         });
-        Self { transports: transports.collect(), named }
+        Self { transports: transports.collect(), named: BTreeMap::new() }
+    }
+
+    /// Adds a channel on the transport of its kind; false when there is none.
+    #[must_use]
+    pub fn add(&mut self, name: &str, kind: &str, address: &str) -> bool {
+        let Some(transport) = self.transports.get(kind).cloned() else { return false };
+        self.named.insert(name.to_owned(), (transport, address.to_owned()));
+        true
     }
 
     /// The transport and address behind a channel's name.
     pub fn named(&self, name: &str) -> Option<(&Arc<Transport>, &str)> {
-        let (kind, address) = self.named.get(name)?;
-        Some((self.transports.get(kind)?, address))
+        let (transport, address) = self.named.get(name)?;
+        Some((transport, address))
     }
 
     /// The transport of a kind, such as `slack`.
@@ -59,6 +62,14 @@ impl Channels {
 }
 
 impl Transport {
+    fn new(channel: Channel) -> Self {
+        Self {
+            limiter: RateLimiter::keyed(quota(channel.caps())),
+            rate_clock: governor::clock::DefaultClock::default(),
+            channel,
+        }
+    }
+
     /// Its kind.
     pub fn kind(&self) -> &'static str {
         self.channel.kind()
@@ -84,12 +95,27 @@ impl Transport {
     /// Sends once, with a deadline. A timeout leaves it open whether the message arrived.
     pub async fn send(&self, delivery: &Delivery<'_>) -> Result<Receipt, Failure> {
         let sent = tokio::time::timeout(SEND_TIMEOUT, self.channel.send(delivery)).await;
-        sent.unwrap_or_else(|_| {
+        let sent = sent.unwrap_or_else(|_| {
             Err(Failure {
                 outcome: Outcome::Unclear,
                 reason: format!("{} gave no answer in {SEND_TIMEOUT:?}", self.kind()),
             })
-        })
+        });
+        let outcome = match sent.as_ref().map_err(|failure| failure.outcome) {
+            Ok(_) => "ok",
+            Err(Outcome::Retry { .. }) => "retry",
+            Err(Outcome::Unclear) => "unclear",
+            Err(Outcome::Permanent) => "permanent",
+            Err(Outcome::CardGone) => "gone",
+        };
+        let kind = match delivery.message {
+            Message::Card(_) => "card",
+            Message::Evidence(_) => "evidence",
+            Message::Page(_) => "page",
+        };
+        metrics::counter!(names::MESSAGES, "channel" => self.kind(), "kind" => kind, "outcome" => outcome)
+            .increment(1);
+        sent
     }
 }
 

@@ -76,7 +76,7 @@ impl Engine {
                 if known.iter().any(|known| known.id == run.id) {
                     continue;
                 }
-                if let Some(earlier) = self.cooling(&known, &run, playbook) {
+                if let Some(earlier) = cooling(&known, &run, playbook) {
                     commands.push(Command::RunEnded(repeated(earlier)));
                     continue;
                 }
@@ -172,17 +172,17 @@ impl Engine {
             caveats: vec![],
         }
     }
+}
 
-    /// An earlier run of the same playbook and target that is too young to repeat.
-    fn cooling<'a>(&self, known: &'a [Run], run: &Run, playbook: &Playbook) -> Option<&'a Run> {
-        let cooldown = SignedDuration::try_from(playbook.limits.cooldown).unwrap_or_default();
-        known.iter().find(|earlier| {
-            let ended = earlier.ended_at.map(|at| run.started_at.duration_since(at));
-            earlier.playbook == run.playbook
-                && earlier.target == run.target
-                && ended.is_some_and(|ago| ago < cooldown)
-        })
-    }
+/// An earlier run of the same playbook and target that is too young to repeat.
+fn cooling<'a>(known: &'a [Run], run: &Run, playbook: &Playbook) -> Option<&'a Run> {
+    let cooldown = SignedDuration::try_from(playbook.limits.cooldown).unwrap_or_default();
+    known.iter().find(|earlier| {
+        let ended = earlier.ended_at.map(|at| run.started_at.duration_since(at));
+        earlier.playbook == run.playbook
+            && earlier.target == run.target
+            && ended.is_some_and(|ago| ago < cooldown)
+    })
 }
 
 fn answers(playbook: &Playbook, member: &correlate::Member) -> bool {

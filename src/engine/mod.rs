@@ -16,7 +16,7 @@ pub mod pages;
 pub mod periodic;
 pub mod posts;
 pub mod runs;
-// pub mod sync;
+pub mod sync;
 pub mod worker;
 
 use std::{
@@ -74,6 +74,12 @@ pub struct Source {
 
 /// A value that a reload may replace.
 pub struct Shared<T>(RwLock<Arc<T>>);
+
+impl<T> From<Arc<T>> for Shared<T> {
+    fn from(value: Arc<T>) -> Self {
+        Self(RwLock::new(value))
+    }
+}
 
 impl<T> Shared<T> {
     /// Holds `value`.

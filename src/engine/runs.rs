@@ -56,7 +56,7 @@ impl Engine {
             return self.end_run(run, end, vec![], vec![reason], vec![]).await;
         };
         let mut evidence: Vec<Evidence> = self.store.steps(id).await?.into_values().collect();
-        let base = self.base_scope(&run, &incident);
+        let base = base_scope(&run, &incident);
         let holding = (job.id, job.fence);
         let limit = if job.attempt > 1 {
             playbook.limits.deadline
@@ -69,22 +69,6 @@ impl Engine {
         let verdicts = lifecycle::blocking(move || signatures.diagnose(&all, &wanted)).await?;
         let caveats = remarks.into_iter().chain(evidence.iter().filter_map(caveat)).collect();
         self.end_run(run, end, verdicts, caveats, evidence).await
-    }
-
-    fn base_scope(&self, run: &Run, incident: &Incident) -> Scope {
-        let mut scope = Scope::default();
-        for name in ["labels", "annotations", "alerts"] {
-            scope.set(name, run.scope[name].clone());
-        }
-        let incident = json!({
-            "id": incident.id.to_string(),
-            "title": incident.title,
-            "severity": incident.severity.to_string(),
-            "status": incident.status.word(),
-            "team": incident.team,
-            "since": incident.since.to_string(),
-        });
-        plan::run_scope(scope, run.target.as_ref(), incident)
     }
 
     /// Runs what can run until all has ended or the time is over; records each end. Returns remarks for the card.
@@ -242,8 +226,7 @@ impl Engine {
             if others + 1 >= PLATFORM_WIDE {
                 incomplete = true;
                 caveats.push(format!(
-                    "{} other targets failed the same way within 30 minutes: this may be the platform, not the user",
-                    others
+                    "{others} other targets failed the same way within 30 minutes: this may be the platform, not the user"
                 ));
             }
         }
@@ -266,6 +249,23 @@ impl Engine {
         self.change(id, vec![Command::RunEnded(ended)], along).await?;
         Ok(())
     }
+}
+
+/// What every step of a run sees.
+fn base_scope(run: &Run, incident: &Incident) -> Scope {
+    let mut scope = Scope::default();
+    for name in ["labels", "annotations", "alerts"] {
+        scope.set(name, run.scope[name].clone());
+    }
+    let incident = json!({
+        "id": incident.id.to_string(),
+        "title": incident.title,
+        "severity": incident.severity.to_string(),
+        "status": incident.status.word(),
+        "team": incident.team,
+        "since": incident.since.to_string(),
+    });
+    plan::run_scope(scope, run.target.as_ref(), incident)
 }
 
 fn too_slow(step: &StepDef) -> Failure {

@@ -21,11 +21,16 @@ const LEASE: Duration = Duration::from_secs(30);
 /// Longest sleep when nothing is due: other replicas may add work.
 const IDLE: Duration = Duration::from_secs(1);
 /// What may run at once: pages and timers, cards, diagnoses. A storm of one cannot starve another.
-const LANES: [(&[&str], usize); 3] = [
+const LANES: [Lane; 3] = [
     (&["wake", "page", "deliver", "periodic"], 16),
     (&["post", "evidence"], 16),
     (&["diagnose", "run"], 8),
 ];
+/// Long polls of chat servers; never pumped by hand.
+const SYNC: Lane = (&["sync"], 4);
+
+/// Kinds, and how many of them at once.
+type Lane = (&'static [&'static str], usize);
 
 impl Engine {
     /// Starts the correlator and one claim loop per lane.
@@ -33,13 +38,15 @@ impl Engine {
         let engine = self.clone();
         let stop = tasks.stop().clone();
         tasks.spawn("engine.correlate", async move {
+            let mut changes = engine.store.changes();
             while !stop.draining.is_cancelled() {
+                changes.mark_unchanged();
                 if !engine.apply_next().await.unwrap_or_else(|error| {
                     tracing::warn!(error = format!("{error:#}"), "the store did not answer");
                     false
                 }) {
                     tokio::select! {
-                        () = engine.store.changed() => {}
+                        _ = changes.changed() => {}
                         () = engine.clock.sleep(IDLE) => {}
                         () = stop.draining.cancelled() => {}
                     }
@@ -47,7 +54,7 @@ impl Engine {
             }
             Ok(())
         });
-        for (kinds, width) in LANES {
+        for (kinds, width) in LANES.into_iter().chain([SYNC]) {
             let engine = self.clone();
             let tasks_of_lane = tasks.clone();
             tasks.spawn("engine.worker", async move {
@@ -60,7 +67,9 @@ impl Engine {
     async fn work(&self, kinds: &'static [&'static str], width: usize, tasks: &Tasks) {
         let room = Arc::new(Semaphore::new(width));
         let stop = tasks.stop();
+        let mut changes = self.store.changes();
         while !stop.draining.is_cancelled() {
+            changes.mark_unchanged();
             let Ok(slot) = Arc::clone(&room).acquire_owned().await else { return };
             let limit = 1 + room.available_permits();
             let claim = Claim { owner: &self.owner, kinds, limit, lease: LEASE };
@@ -71,7 +80,7 @@ impl Engine {
             drop(slot);
             if jobs.is_empty() {
                 tokio::select! {
-                    () = self.idle() => {}
+                    () = self.idle(&mut changes) => {}
                     () = stop.draining.cancelled() => {}
                 }
             }
@@ -88,13 +97,13 @@ impl Engine {
     }
 
     /// Until something may be due.
-    async fn idle(&self) {
+    async fn idle(&self, changes: &mut tokio::sync::watch::Receiver<u64>) {
         let due = self.store.next_due().await.ok().flatten();
         let wait = due.map_or(IDLE, |due| {
             Duration::try_from(due.duration_since(self.now())).unwrap_or_default().min(IDLE)
         });
         tokio::select! {
-            () = self.store.changed() => {}
+            _ = changes.changed() => {}
             () = self.clock.sleep(wait.max(Duration::from_millis(5))) => {}
         }
     }
@@ -142,6 +151,7 @@ impl Engine {
             "diagnose" => self.run_diagnose(job).await,
             "run" => self.run_run(job).await,
             "periodic" => self.run_periodic(job).await,
+            "sync" => self.run_sync(job).await,
             other => Err(anyhow::anyhow!("no code for jobs of kind `{other}`")),
         };
         let label = if outcome.is_ok() { "ok" } else { "error" };

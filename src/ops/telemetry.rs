@@ -20,3 +20,14 @@ pub fn init(level: &str, json: Option<bool>) -> anyhow::Result<()> {
         tracing_subscriber::registry().with(filter).with(people).with(machines).try_init();
     started.context("start the log output")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_that_cannot_be_read_is_refused_before_anything_starts() {
+        let error = init("paramedic=[loud", Some(true)).unwrap_err();
+        assert_eq!(error.to_string(), "`paramedic=[loud` is not a log level");
+    }
+}

@@ -15,7 +15,7 @@ use regex::Regex;
 /// Which folder of `src/` may use which others; the table of docs/ARCHITECTURE.md.
 const ARROWS: &[(&str, &[&str])] = &[
     ("ops", &[]),
-    ("config", &[]),
+    ("config", &["domain"]),
     ("domain", &[]),
     ("clients", &["domain", "ops"]),
     ("steps", &["domain", "clients", "ops"]),
@@ -28,7 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "domain", "playbook", "steps", "notify", "store", "engine", "clients", "ops", "config",
-            "demo",
+            "demo", "http",
         ],
     ),
     (
@@ -40,9 +40,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Longest file and longest function, lines.
+/// Longest file and longest function, lines; an inline snapshot in a test is not code and does not count.
 const MAX_FILE: usize = 600;
 const MAX_FUNCTION: usize = 80;
+/// Functions that may be longer, each with the reason.
+const LONG: &[(&str, &str)] = &[
+    // One exhaustive match, one sentence per event of the timeline.
+    ("src/domain/incident/show.rs", "line"),
+];
 
 #[test]
 fn every_arrow_between_folders_is_in_the_table() {
@@ -70,8 +75,17 @@ fn no_file_and_no_function_is_too_long_to_read() {
         if lines > MAX_FILE {
             wrong.push(format!("{}: {lines} lines; split it by meaning", path.display()));
         }
-        for (name, lines) in functions(&text).into_iter().filter(|f| f.1 > MAX_FUNCTION) {
-            wrong.push(format!("{}: fn {name} has {lines} lines", path.display()));
+        for (name, lines) in functions(&text) {
+            let excepted = LONG.iter().any(|(file, long)| path.ends_with(file) && name == *long);
+            match (lines > MAX_FUNCTION, excepted) {
+                (true, false) => {
+                    wrong.push(format!("{}: fn {name} has {lines} lines", path.display()));
+                }
+                (false, true) => {
+                    wrong.push(format!("fn {name} is short now; take it off the list"));
+                }
+                (true, true) | (false, false) => {}
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -202,10 +216,26 @@ fn functions(text: &str) -> Vec<(String, usize)> {
         let opens = lines[start..=start + length].iter().position(|line| line.ends_with('{'));
         let closes = lines[start..].iter().position(|line| line.ends_with(';'));
         if opens.is_some_and(|opens| closes.is_none_or(|closes| opens < closes)) {
-            found.push((capture[2].to_owned(), length + 1));
+            let snapshots = snapshot_lines(&lines[start..=start + length]);
+            found.push((capture[2].to_owned(), length + 1 - snapshots));
         }
     }
     found
+}
+
+/// How many lines of a function are the text of inline snapshots.
+fn snapshot_lines(lines: &[&str]) -> usize {
+    let mut inside = false;
+    let counted = lines.iter().filter(|line| {
+        let end = line.trim_start();
+        if end.starts_with("\"#") || end.starts_with("\");") {
+            inside = false;
+        }
+        let counts = inside;
+        inside |= line.ends_with("@r#\"") || line.ends_with("@r\"");
+        counts
+    });
+    counted.count()
 }
 
 #[test]
@@ -230,4 +260,6 @@ fn the_scanner_sees_arrows_however_they_are_written() {
 fn the_scanner_measures_functions() {
     let text = "trait T {\n    fn declared(&self);\n}\n\nfn one() -> u8 { 1 }\n\npub(crate) async fn three(\n    a: u8,\n) {\n    body();\n}\n";
     assert_eq!(functions(text), [("three".to_owned(), 5)]);
+    let snapshot = ["fn seen() {", "    shows(x, @r\"", "    one", "    two", "    \");", "}"];
+    assert_eq!(functions(&snapshot.join("\n")), [("seen".to_owned(), 4)]);
 }

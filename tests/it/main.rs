@@ -6,11 +6,16 @@
     reason = "a story fails by panicking, in its helpers too"
 )]
 
+mod app;
 mod architecture;
 mod bench;
+mod channels;
 mod fakes;
 mod flow_steps;
 mod hive_steps;
+mod http;
 mod kube_steps;
 mod net_steps;
+mod oncall;
 mod spark_steps;
+mod store;

@@ -1,3 +1,4 @@
+//! The HTTP client against small servers on loopback.
 #![allow(clippy::disallowed_methods, reason = "fake servers are spawned as they are")]
 
 use axum::{

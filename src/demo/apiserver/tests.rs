@@ -1,3 +1,5 @@
+//! The fake API server, as kube sees it.
+
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;

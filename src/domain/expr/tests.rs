@@ -1,3 +1,5 @@
+//! What expressions say, and what is refused when they are read.
+
 use std::fmt::Write as _;
 
 use serde_json::json;

@@ -1,6 +1,9 @@
 //! Stories of one incident, told through commands and a clock in hand.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -30,7 +33,7 @@ fn person(id: &str, name: &str) -> Person {
         zone: None,
         contacts: [("console".to_owned(), id.to_owned())].into(),
         notify: NotifyRules {
-            by_severity: Default::default(),
+            by_severity: BTreeMap::default(),
             default: vec![NotifyRule { at: Duration::ZERO, by: vec!["console".to_owned()] }],
         },
     }
@@ -50,8 +53,8 @@ fn policy() -> Policy {
             page: vec![PageTarget::Person(PersonId("lead".to_owned()))],
             every: Duration::from_mins(30),
         }),
-        ack_expires: [(Severity::P1, Duration::from_mins(60))].into(),
-        hold: Default::default(),
+        ack_expires: [(Severity::P1, Duration::from_hours(1))].into(),
+        hold: BTreeMap::default(),
     }
 }
 

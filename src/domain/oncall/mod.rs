@@ -32,14 +32,14 @@ use super::{
 };
 
 /// The checked whole.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OnCall {
     parts: Parts,
     by_contact: BTreeMap<(String, String), PersonId>,
 }
 
 /// What the files say, before it is put together.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Parts {
     /// Unique ids, in file order.
     pub people: Vec<Person>,

@@ -1,3 +1,5 @@
+//! Plans as people read them, and their properties over generated policies.
+
 use std::{collections::BTreeMap, time::Duration};
 
 use proptest::prelude::*;

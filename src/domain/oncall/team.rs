@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::domain::{matcher::Matcher, severity::Severity};
 
 /// A team.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Team {
     /// Unique; also the value of the namespace annotation `paramedic.io/team`.
     pub id: String,

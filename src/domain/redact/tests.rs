@@ -1,3 +1,5 @@
+//! What is hidden, and what must stay readable.
+
 use proptest::prelude::*;
 use serde_json::json;
 

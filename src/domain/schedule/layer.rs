@@ -81,6 +81,11 @@ impl Layer {
         roster.people.get((turns + roster.offset) % roster.people.len())
     }
 
+    /// Everybody in any version of the list.
+    pub(super) fn people(&self) -> impl Iterator<Item = &PersonId> {
+        self.rosters.iter().flat_map(|roster| &roster.people)
+    }
+
     /// The next instant at which the answer may change.
     pub fn next_edge(&self, after: Timestamp) -> Timestamp {
         let start = self.rotation.next_start(after);

@@ -88,6 +88,23 @@ impl Schedule {
         &self.zone
     }
 
+    /// Everybody who is in it, in any layer or override, each once.
+    pub fn people(&self) -> Vec<PersonId> {
+        let layers = self.layers.iter().flat_map(Layer::people);
+        let stand_ins = self.overrides.iter().filter_map(|o| match &o.change {
+            Change::Replace { with, .. } => Some(with),
+            Change::Add(person) => Some(person),
+            Change::Remove(_) => None,
+        });
+        let mut all: Vec<PersonId> = Vec::new();
+        for person in layers.chain(stand_ins) {
+            if !all.contains(person) {
+                all.push(person.clone());
+            }
+        }
+        all
+    }
+
     /// Who is on call at this instant: the first is the primary; empty in a gap.
     pub fn on_call(&self, at: Timestamp) -> Vec<PersonId> {
         let base = self.layers.iter().rev().find_map(|layer| layer.on_call(at));

@@ -1,3 +1,5 @@
+//! Layers, versions of lists, overrides, shifts.
+
 use super::*;
 
 fn at(text: &str) -> Timestamp {

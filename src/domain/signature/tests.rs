@@ -1,3 +1,5 @@
+//! Signatures from file to ranked, quoted verdicts.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Templates filled, and what is refused when they are read.
+
 use std::fmt::Write as _;
 
 use serde_json::json;
@@ -35,7 +37,7 @@ fn a_missing_value_is_an_error_that_names_it() {
 fn a_missing_label_is_empty_and_never_becomes_a_name() {
     assert_eq!(fill_text("[{{labels.nope}}{{annotations.x}}]"), Ok("[]".to_owned()));
     let error = Input::<Name>::from("{{labels.nope}}").fill(&scope()).unwrap_err();
-    assert!(matches!(error, FillError::Unusable { .. }), "{error}");
+    assert!(matches!(error, FillError::NoValue { .. }), "{error}");
 }
 
 #[test]

@@ -1,0 +1,263 @@
+//! The daemon in a test: a real engine on a real SQLite file, the real router on a real port, a clock moved by hand.
+//!
+//! Nothing runs by itself: alerts are applied and jobs are run by [`TestApp::pump_until_quiet`]. Dropping the app fails
+//! the test when jobs are due that nobody ran.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use metrics_exporter_prometheus::PrometheusHandle;
+use paramedic::{
+    clients::{
+        self,
+        http::{HeaderName, Method, Request, Url},
+    },
+    config::Config,
+    domain::{
+        ids::IncidentId,
+        incident::{Incident, Settings, correlate::GroupBy},
+        oncall::OnCall,
+    },
+    engine::{self, Engine, Shared, channels::Channels},
+    http,
+    notify::{Channel, console::Console},
+    ops::{
+        clock::{self, Clock},
+        lifecycle::Tasks,
+        metrics,
+    },
+    store::Store,
+};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// Secrets that a test's configuration can name as `{ env: NAME }`.
+const SECRETS: [(&str, &str); 6] = [
+    ("VIEWER", "viewer-secret"),
+    ("RESPONDER", "responder-secret"),
+    ("SOURCE", "source-secret"),
+    ("HMAC", "hmac-secret"),
+    ("SLACK", "xoxb-secret"),
+    ("SIGNING", "signing-secret"),
+];
+
+/// When every test begins.
+pub const START: &str = "2026-11-23T03:00:00Z";
+
+/// A running daemon.
+pub struct TestApp {
+    pub engine: Engine,
+    pub hand: clock::Manual,
+    pub tasks: Tasks,
+    pub url: String,
+    client: clients::http::Client,
+    _folder: tempfile::TempDir,
+}
+
+/// What a request got.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: clients::http::HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// A problem's `detail`, after checking that it is one.
+    pub fn detail(&self) -> String {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        let document = self.json();
+        assert_eq!(document["status"], self.status, "{self:?}");
+        document["detail"].as_str().unwrap().to_owned()
+    }
+}
+
+impl TestApp {
+    /// With the default configuration: open on loopback, built-in on-call, the console.
+    pub async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// With a configuration file of this content.
+    pub async fn with(yaml: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("paramedic.yaml");
+        std::fs::write(&file, yaml).unwrap();
+        let secrets = SECRETS.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = Arc::new(Config::load(Some(&file), secrets.into_iter()).unwrap());
+        let (clock, hand) = Clock::manual(START.parse().unwrap());
+        let tasks = Tasks::default();
+        let url = format!("sqlite:{}", folder.path().join("paramedic.db").display());
+        let store = Store::open(&url, clock.clone(), &tasks).await.unwrap();
+        let client = clients::http::Client::new(clients::http::Guard::default()).unwrap();
+        let engine = Engine::new(engine::Inner {
+            store,
+            clock,
+            options: options(&config, &client),
+            oncall: Shared::new(OnCall::builtin()),
+            clusters: clients::Clusters::default(),
+            http: client.clone(),
+            channels: channels(&config),
+            owner: "test".to_owned(),
+        });
+        let state = http::State::new(engine.clone(), config, prometheus(), &tasks).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = tasks.clone();
+        tasks.spawn("http.serve", async move { http::serve(state, listener, &serving).await });
+        Self { engine, hand, tasks, url, client, _folder: folder }
+    }
+
+    /// Time passes.
+    pub fn advance(&self, by: Duration) {
+        self.hand.advance(by);
+    }
+
+    /// Applies deliveries and runs jobs until none is due.
+    pub async fn pump_until_quiet(&self) {
+        for _ in 0..200 {
+            if self.engine.pump().await.unwrap() == 0 && !self.is_due().await {
+                return;
+            }
+        }
+        panic!("jobs are due again and again: {:?}", self.engine.store.job_counts().await);
+    }
+
+    async fn is_due(&self) -> bool {
+        self.engine.store.next_due().await.unwrap().is_some_and(|due| due <= self.engine.now())
+    }
+
+    /// An incident's state.
+    pub async fn incident(&self, number: i64) -> Incident {
+        let stored = self.engine.store.incident(IncidentId(number)).await.unwrap();
+        stored.unwrap_or_else(|| panic!("there is no INC-{number}")).incident
+    }
+
+    /// Posts a payload to the unnamed source; it must be taken.
+    pub async fn post_alerts(&self, payload: &Value) {
+        let answer = self.post("/api/v1/alertmanager", &payload.to_string()).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    /// GET.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], "").await
+    }
+
+    /// GET, as a browser.
+    pub async fn page(&self, path: &str) -> Answer {
+        self.send("GET", path, &[("accept", "text/html,application/xhtml+xml")], "").await
+    }
+
+    /// POST with a JSON body.
+    pub async fn post(&self, path: &str, body: &str) -> Answer {
+        self.send("POST", path, &[("content-type", "application/json")], body).await
+    }
+
+    /// Any request.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
+        let url: Url = format!("{}{path}", self.url).parse().unwrap();
+        let mut request = Request::new(Method::from_bytes(method.as_bytes()).unwrap(), url, "test");
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().unwrap();
+            request = request.header(name, value.parse().unwrap());
+        }
+        request.body = Some(body.into());
+        let response = self.client.send(request).await.unwrap();
+        let body = String::from_utf8(response.body).unwrap();
+        Answer { status: response.status, headers: response.headers, body }
+    }
+}
+
+impl Drop for TestApp {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "drop cannot await; the check gets a thread of its own"
+    )]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let (store, now) = (self.engine.store.clone(), self.engine.now());
+        let left = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let due = store.next_due().await.unwrap().is_some_and(|due: Timestamp| due <= now);
+                if due { Some(store.job_counts().await.unwrap()) } else { None }
+            })
+        });
+        if let Some(jobs) = left.join().unwrap() {
+            panic!("the test ended while jobs were due: {jobs:?}; call pump_until_quiet");
+        }
+    }
+}
+
+/// The one recorder of this test process.
+pub fn prometheus() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| metrics::install().unwrap()).clone()
+}
+
+/// An Alertmanager payload of firing alerts, one per label set.
+pub fn firing(alerts: &[&[(&str, &str)]]) -> Value {
+    let alerts: Vec<Value> = alerts
+        .iter()
+        .map(|labels| {
+            let labels: BTreeMap<&str, &str> = labels.iter().copied().collect();
+            json!({ "status": "firing", "labels": labels, "annotations": {}, "startsAt": "2026-11-23T02:59:00Z",
+                    "endsAt": "0001-01-01T00:00:00Z", "generatorURL": "http://prom:9090/graph?g0.expr=up" })
+        })
+        .collect();
+    json!({ "version": "4", "groupKey": "{}:{}", "status": "firing", "receiver": "paramedic", "groupLabels": {},
+            "commonLabels": {}, "commonAnnotations": {}, "externalURL": "http://am:9093", "truncatedAlerts": 0, "alerts": alerts })
+}
+
+fn options(config: &Config, client: &clients::http::Client) -> engine::Options {
+    let sources = config.sources.iter().map(|(name, source)| {
+        let alertmanagers = source.alertmanagers.iter();
+        let alertmanagers = alertmanagers
+            .map(|url| clients::alertmanager::Client::new(client.clone(), url.get().clone()));
+        let source = engine::Source {
+            labels: source.labels.clone(),
+            ignore: source.identity.ignore.clone(),
+            alertmanagers: alertmanagers.collect(),
+        };
+        (name.clone(), source)
+    });
+    engine::Options {
+        public_url: config.server.link_base(),
+        group_by: GroupBy::Labels(vec!["alertname".to_owned(), "namespace".to_owned()]),
+        incidents: Settings::default(),
+        severity_map: config.severity.map.clone(),
+        default_severity: config.severity.default,
+        sources: sources.collect(),
+        default_policy: config.default_policy().to_owned(),
+        default_channels: config.channels.keys().cloned().collect(),
+    }
+}
+
+fn channels(config: &Config) -> Channels {
+    let named = config.channels.iter().map(|(name, channel)| {
+        (name.clone(), (channel.kind().to_owned(), channel.address().to_owned()))
+    });
+    Channels::new([Channel::Console(Console::default())], named.collect())
+}
