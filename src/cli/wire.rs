@@ -141,7 +141,8 @@ fn reload_oncall(engine: &Engine, config: &Config, now: Timestamp, last_error: &
     }
 }
 
-fn refused(what: &str, found: &[Diagnostic]) -> anyhow::Error {
+/// Why files cannot be used, with every mistake and its place.
+pub fn refused(what: &str, found: &[Diagnostic]) -> anyhow::Error {
     anyhow::anyhow!("{what} cannot be used:\n{}", text(found))
 }
 

@@ -1,4 +1,4 @@
-//! Any receiver that speaks Standard Webhooks 1.0: each message as one signed POST to the address.
+//! Any receiver that speaks Standard Webhooks 1.0: each message as one signed POST.
 //!
 //! `webhook-id` is the delivery's key, the same for every attempt, so a receiver that remembers ids sees each message
 //! once. `webhook-timestamp` is this attempt's time. While a secret is rotated both sign. A changed card is a new event
@@ -28,17 +28,20 @@ use crate::{
     ops::clock::Clock,
 };
 
-/// What receivers check.
+/// A receiver, and what it checks.
 #[derive(Clone, Debug)]
 pub struct WebhookSettings {
+    /// Where to; `https`, or `http` inside a trusted network. It may hold a token, so nothing quotes it.
+    pub url: Url,
     /// One secret, two while rotating: `whsec_` and the base64 of 24 to 64 bytes.
     pub secrets: Vec<SecretString>,
 }
 
-/// All receivers that know our secret; each delivery's address is the URL of one.
+/// One receiver; a delivery's address adds nothing.
 #[derive(Debug)]
 pub struct Webhook {
     http: Client,
+    url: Url,
     keys: Vec<SecretSlice<u8>>,
     clock: Clock,
 }
@@ -62,13 +65,13 @@ impl Notifier for Webhook {
     };
 
     async fn send(&self, delivery: &Delivery<'_>) -> Result {
-        let url = url(delivery.address)?;
         let now = self.clock.now();
         let id = id(delivery.key);
         let body = body(delivery, now);
         let seconds = now.as_second().to_string();
         let signature = self.sign(&id, &seconds, &body);
-        let mut request = Request::post(url, "post to the webhook", body, "application/json");
+        let mut request =
+            Request::post(self.url.clone(), "post to the webhook", body, "application/json");
         for (name, value) in [
             ("webhook-id", &id),
             ("webhook-timestamp", &seconds),
@@ -90,13 +93,16 @@ impl Notifier for Webhook {
 }
 
 impl Webhook {
-    /// Signs for receivers. Fails when a secret is not one, or when there is none or more than two.
+    /// A receiver. Fails when its address is not `http` or `https`, when a secret is not one, or when there is none or more than two.
     pub fn new(
         http: Client,
         settings: &WebhookSettings,
         clock: Clock,
     ) -> std::result::Result<Self, String> {
-        let WebhookSettings { secrets } = settings;
+        let WebhookSettings { url, secrets } = settings;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err("a webhook's address is an http or https URL".to_owned());
+        }
         if secrets.is_empty() || secrets.len() > 2 {
             return Err(format!(
                 "a webhook has one secret, two while rotating; here are {}",
@@ -104,7 +110,7 @@ impl Webhook {
             ));
         }
         let keys = secrets.iter().map(key).collect::<std::result::Result<_, _>>()?;
-        Ok(Self { http, keys, clock })
+        Ok(Self { http, url: url.clone(), keys, clock })
     }
 
     /// `v1,<base64>` of each key, the newest first, with a space between.
@@ -119,15 +125,6 @@ impl Webhook {
         };
         self.keys.iter().filter_map(sign).collect::<Vec<_>>().join(" ")
     }
-}
-
-/// An address of the configuration may hold a token, so it is not quoted.
-fn url(address: &str) -> std::result::Result<Url, Failure> {
-    let url = address.parse::<Url>().ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    url.ok_or_else(|| Failure {
-        outcome: Outcome::Permanent,
-        reason: "the webhook's address is not an http or https URL".to_owned(),
-    })
 }
 
 fn key(secret: &SecretString) -> std::result::Result<SecretSlice<u8>, String> {
@@ -238,7 +235,7 @@ mod tests {
     }
 
     fn webhook(secrets: Vec<SecretString>) -> std::result::Result<Webhook, String> {
-        let settings = WebhookSettings { secrets };
+        let settings = WebhookSettings { url: "https://x.org/hook".parse().unwrap(), secrets };
         Webhook::new(Client::new(Guard::default()).unwrap(), &settings, Clock::System)
     }
 

@@ -4,33 +4,28 @@
 //! the test when jobs are due that nobody ran.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, OnceLock},
+    io::Write,
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
-use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use paramedic::{
+    cli::wire::{Parts, wire},
     clients::{
-        self,
+        self, Cluster,
         http::{HeaderName, Method, Request, Url},
     },
     config::Config,
-    domain::{
-        ids::IncidentId,
-        incident::{Incident, Settings, correlate::GroupBy},
-        oncall::OnCall,
-    },
-    engine::{self, Engine, Shared, channels::Channels},
+    domain::{ids::IncidentId, incident::Incident},
+    engine::Engine,
     http,
-    notify::{Channel, console::Console},
+    notify::console::Console,
     ops::{
         clock::{self, Clock},
         lifecycle::Tasks,
         metrics,
     },
-    store::Store,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -54,8 +49,27 @@ pub struct TestApp {
     pub hand: clock::Manual,
     pub tasks: Tasks,
     pub url: String,
+    screen: Screen,
     client: clients::http::Client,
-    _folder: tempfile::TempDir,
+    clock: Clock,
+    config: Arc<Config>,
+    clusters: Vec<Cluster>,
+    /// Gone once the process died.
+    folder: Option<tempfile::TempDir>,
+}
+
+/// Where the console channel writes.
+#[derive(Clone, Default)]
+struct Screen(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What a request got.
@@ -92,32 +106,72 @@ impl TestApp {
 
     /// With a configuration file of this content.
     pub async fn with(yaml: &str) -> Self {
+        Self::built(yaml, None, vec![]).await
+    }
+
+    /// With a configuration, on-call files and clusters of the test's own.
+    pub async fn built(yaml: &str, oncall: Option<&str>, clusters: Vec<Cluster>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("paramedic.yaml");
         std::fs::write(&file, yaml).unwrap();
-        let secrets = SECRETS.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let config = Arc::new(Config::load(Some(&file), secrets.into_iter()).unwrap());
+        let store = format!("sqlite:{}", folder.path().join("paramedic.db").display());
+        let mut env = SECRETS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        env.push(("PARAMEDIC__STORE__URL".to_owned(), store));
+        if let Some(text) = oncall {
+            let path = folder.path().join("oncall.yaml");
+            std::fs::write(&path, text).unwrap();
+            env.push(("PARAMEDIC__ONCALL__DIR".to_owned(), path.display().to_string()));
+        }
+        let config = Arc::new(Config::load(Some(&file), env.into_iter()).unwrap());
         let (clock, hand) = Clock::manual(START.parse().unwrap());
-        let tasks = Tasks::default();
-        let url = format!("sqlite:{}", folder.path().join("paramedic.db").display());
-        let store = Store::open(&url, clock.clone(), &tasks).await.unwrap();
-        let client = clients::http::Client::new(clients::http::Guard::default()).unwrap();
-        let engine = Engine::new(engine::Inner {
-            store,
-            clock,
-            options: options(&config, &client),
-            oncall: Shared::new(OnCall::builtin()),
-            clusters: clients::Clusters::default(),
-            http: client.clone(),
-            channels: channels(&config),
-            owner: "test".to_owned(),
-        });
-        let state = http::State::new(engine.clone(), config, prometheus(), &tasks).unwrap();
+        Self::starts(folder, config, clock, hand, clusters).await
+    }
+
+    async fn starts(
+        folder: tempfile::TempDir,
+        config: Arc<Config>,
+        clock: Clock,
+        hand: clock::Manual,
+        clusters: Vec<Cluster>,
+    ) -> Self {
+        let (tasks, screen) = (Tasks::default(), Screen::default());
+        let console = Console::new(screen.clone(), false);
+        let parts = Parts { clock: clock.clone(), console, clusters: clusters.clone() };
+        let engine = wire(&config, parts, &tasks).await.unwrap().engine;
+        let state = http::State::new(engine.clone(), Arc::clone(&config), prometheus(), &tasks);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let serving = tasks.clone();
+        let (serving, state) = (tasks.clone(), state.unwrap());
         tasks.spawn("http.serve", async move { http::serve(state, listener, &serving).await });
-        Self { engine, hand, tasks, url, client, _folder: folder }
+        let client = clients::http::Client::new(clients::http::Guard::default()).unwrap();
+        Self {
+            engine,
+            hand,
+            tasks,
+            url,
+            screen,
+            client,
+            clock,
+            config,
+            clusters,
+            folder: Some(folder),
+        }
+    }
+
+    /// The process dies without a word, and another one starts on the same store.
+    pub async fn dies_and_restarts(mut self) -> Self {
+        let folder = self.folder.take().unwrap();
+        let (config, clusters) = (Arc::clone(&self.config), self.clusters.clone());
+        let (clock, hand, tasks) = (self.clock.clone(), self.hand.clone(), self.tasks.clone());
+        drop(self);
+        tasks.stop().stopped.cancel();
+        tasks.shut_down(Duration::from_secs(5)).await;
+        Self::starts(folder, config, clock, hand, clusters).await
+    }
+
+    /// What the console channel printed so far.
+    pub fn console(&self) -> String {
+        String::from_utf8(self.screen.0.lock().unwrap().clone()).unwrap()
     }
 
     /// Time passes.
@@ -193,7 +247,7 @@ impl Drop for TestApp {
         reason = "drop cannot await; the check gets a thread of its own"
     )]
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() || self.folder.is_none() {
             return;
         }
         let (store, now) = (self.engine.store.clone(), self.engine.now());
@@ -201,7 +255,7 @@ impl Drop for TestApp {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let due = store.next_due().await.unwrap().is_some_and(|due: Timestamp| due <= now);
+                let due = store.next_due().await.unwrap().is_some_and(|due| due <= now);
                 if due { Some(store.job_counts().await.unwrap()) } else { None }
             })
         });
@@ -222,42 +276,11 @@ pub fn firing(alerts: &[&[(&str, &str)]]) -> Value {
     let alerts: Vec<Value> = alerts
         .iter()
         .map(|labels| {
-            let labels: BTreeMap<&str, &str> = labels.iter().copied().collect();
+            let labels: std::collections::BTreeMap<&str, &str> = labels.iter().copied().collect();
             json!({ "status": "firing", "labels": labels, "annotations": {}, "startsAt": "2026-11-23T02:59:00Z",
                     "endsAt": "0001-01-01T00:00:00Z", "generatorURL": "http://prom:9090/graph?g0.expr=up" })
         })
         .collect();
     json!({ "version": "4", "groupKey": "{}:{}", "status": "firing", "receiver": "paramedic", "groupLabels": {},
             "commonLabels": {}, "commonAnnotations": {}, "externalURL": "http://am:9093", "truncatedAlerts": 0, "alerts": alerts })
-}
-
-fn options(config: &Config, client: &clients::http::Client) -> engine::Options {
-    let sources = config.sources.iter().map(|(name, source)| {
-        let alertmanagers = source.alertmanagers.iter();
-        let alertmanagers = alertmanagers
-            .map(|url| clients::alertmanager::Client::new(client.clone(), url.get().clone()));
-        let source = engine::Source {
-            labels: source.labels.clone(),
-            ignore: source.identity.ignore.clone(),
-            alertmanagers: alertmanagers.collect(),
-        };
-        (name.clone(), source)
-    });
-    engine::Options {
-        public_url: config.server.link_base(),
-        group_by: GroupBy::Labels(vec!["alertname".to_owned(), "namespace".to_owned()]),
-        incidents: Settings::default(),
-        severity_map: config.severity.map.clone(),
-        default_severity: config.severity.default,
-        sources: sources.collect(),
-        default_policy: config.default_policy().to_owned(),
-        default_channels: config.channels.keys().cloned().collect(),
-    }
-}
-
-fn channels(config: &Config) -> Channels {
-    let named = config.channels.iter().map(|(name, channel)| {
-        (name.clone(), (channel.kind().to_owned(), channel.address().to_owned()))
-    });
-    Channels::new([Channel::Console(Console::default())], named.collect())
 }

@@ -1,4 +1,4 @@
-//! Stories against the real servers: Prometheus, Alertmanager, the Hive Metastore, PostgreSQL, Spark.
+//! Stories against the real servers: Prometheus, Alertmanager, the Hive Metastore, PostgreSQL, Spark, Synapse.
 //!
 //! Nothing is skipped when a server is missing: `./tests/run install` installs them all. Each story starts its own
 //! servers on free loopback ports and takes them down again, whatever happens.
@@ -11,5 +11,7 @@
 
 mod alertmanager;
 mod bed;
+mod homeserver;
 mod metastore;
 mod spark;
+mod synapse;

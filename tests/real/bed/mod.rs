@@ -11,6 +11,7 @@ pub mod postgres;
 pub mod process;
 pub mod prometheus;
 pub mod spark;
+pub mod synapse;
 
 use std::{
     fs,
