@@ -208,23 +208,16 @@ fn channels(
         };
         transports.push(Channel::Matrix(Matrix::new(http.clone(), settings, clock.clone())));
     }
+    if let Some(webhook) = &config.webhook {
+        let settings = WebhookSettings { secrets: vec![webhook.secret.get()] };
+        let webhook = Webhook::new(http.clone(), &settings, clock.clone());
+        let webhook = webhook.map_err(anyhow::Error::msg).context("webhook.secret")?;
+        transports.push(Channel::Webhook(webhook));
+    }
     let mut channels = Channels::new(transports);
     for (name, channel) in &config.channels {
-        match (channel, &config.webhook) {
-            (config::Channel::Webhook(url), Some(webhook)) => {
-                let settings =
-                    WebhookSettings { url: url.get().clone(), secrets: vec![webhook.secret.get()] };
-                let webhook = Webhook::new(http.clone(), &settings, clock.clone());
-                let webhook = webhook.map_err(anyhow::Error::msg);
-                let webhook = webhook.with_context(|| format!("channels.{name}"))?;
-                channels.add_own(name, Channel::Webhook(webhook));
-            }
-            (channel, _) => {
-                let kind = channel.kind();
-                let added = channels.add(name, kind, channel.address());
-                anyhow::ensure!(added, "channels.{name}: there is no `{kind}:` section");
-            }
-        }
+        let added = channels.add(name, channel.kind(), channel.address());
+        anyhow::ensure!(added, "channels.{name}: there is no `{}:` section", channel.kind());
     }
     Ok(channels)
 }
