@@ -111,17 +111,24 @@ impl TestApp {
 
     /// With a configuration, on-call files and clusters of the test's own.
     pub async fn built(yaml: &str, oncall: Option<&str>, clusters: Vec<Cluster>) -> Self {
+        let files: Vec<_> = oncall.into_iter().map(|text| ("oncall.yaml", text)).collect();
+        Self::start(yaml, &files, clusters).await
+    }
+
+    /// With more files beside the configuration (`oncall.yaml` is used as it is), and clusters besides the configured ones.
+    pub async fn start(yaml: &str, files: &[(&str, &str)], clusters: Vec<Cluster>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("paramedic.yaml");
-        std::fs::write(&file, yaml).unwrap();
-        let store = format!("sqlite:{}", folder.path().join("paramedic.db").display());
-        let mut env = SECRETS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        env.push(("PARAMEDIC__STORE__URL".to_owned(), store));
-        if let Some(text) = oncall {
-            let path = folder.path().join("oncall.yaml");
-            std::fs::write(&path, text).unwrap();
-            env.push(("PARAMEDIC__ONCALL__DIR".to_owned(), path.display().to_string()));
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        for (name, text) in files.iter().chain(&[("paramedic.yaml", yaml)]) {
+            std::fs::write(path(name), text).unwrap();
         }
+        let mut env = SECRETS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let store = format!("sqlite:{}", path("paramedic.db"));
+        env.push(("PARAMEDIC__STORE__URL".to_owned(), store));
+        if files.iter().any(|(name, _)| *name == "oncall.yaml") {
+            env.push(("PARAMEDIC__ONCALL__DIR".to_owned(), path("oncall.yaml")));
+        }
+        let file = folder.path().join("paramedic.yaml");
         let config = Arc::new(Config::load(Some(&file), env.into_iter()).unwrap());
         let (clock, hand) = Clock::manual(START.parse().unwrap());
         Self::starts(folder, config, clock, hand, clusters).await
