@@ -55,7 +55,9 @@ impl Demo {
         };
         let started = serve::start(Arc::new(config), parts, &tasks).await?;
         let address = started.address;
-        say(&format!("Paramedic runs on http://{address} (web page, API and webhook). A Spark job just lost an executor …"));
+        say(&format!(
+            "Paramedic runs on http://{address} (web page, API and webhook). A Spark job just lost an executor …"
+        ));
         post(&http, &started, &world.alert).await?;
         let done = wait(&started, &clock).await?;
         if let Some(incident) = &done {
@@ -63,7 +65,9 @@ impl Demo {
             print(&render(&Message::Card(card), color));
             say(&format!("Open http://{address}/incidents/{} to see the evidence.", incident.id));
         } else {
-            say("No verdict and page within 20 s: this is a bug, please report it with `--verbose`.");
+            say(
+                "No verdict and page within 20 s: this is a bug, please report it with `--verbose`.",
+            );
         }
         if !self.once {
             say("Press Ctrl-C to stop.");
@@ -83,6 +87,8 @@ fn config(folder: &tempfile::TempDir) -> anyhow::Result<Config> {
     let settings = [
         ("PARAMEDIC__STORE__URL", format!("sqlite:{}", folder.path().join("demo.db").display())),
         ("PARAMEDIC__SERVER__LISTEN", format!("127.0.0.1:{port}")),
+        // The page comes on the console; the card is printed once it is complete.
+        ("PARAMEDIC__CHANNELS", "{}".to_owned()),
     ];
     let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value));
     Ok(Config::load(None, settings)?)

@@ -2,15 +2,24 @@
 //!
 //! Exit codes: 0 done; 1 it did not work, or what was checked is wrong; 2 the command line cannot be read.
 
-// pub mod demo;
+pub mod check;
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod explain;
 pub mod oncall;
-// pub mod serve;
+pub mod schema;
+pub mod serve;
+pub mod test;
 pub mod whatif;
 pub mod wire;
 
-use std::process::ExitCode;
+use std::{fmt, io::Write as _, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use serde::Serialize;
+
+use crate::{config::Config, domain::oncall::OnCall, ops::clock::Clock};
 
 /// First on the scene when Alertmanager calls: diagnoses Spark on Kubernetes, posts its evidence, pages until a person
 /// answers
@@ -23,7 +32,70 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    X,
+    Serve(serve::Serve),
+    #[cfg(feature = "demo")]
+    Demo(demo::Demo),
+    /// Checks playbooks and signatures; with --config, the configuration and the on-call files too
+    Check(Check),
+    /// Says which playbooks an alert leads to, and why not the others
+    Explain(explain::Args),
+    /// Runs the tests beside your playbooks, without a cluster
+    Test(test::Args),
+    /// Prints a JSON Schema for editors
+    Schema(schema::Args),
+    /// Who is on call
+    #[command(subcommand)]
+    Oncall(Oncall),
+    Whatif(Whatif),
+}
+
+#[derive(Debug, Args)]
+struct Check {
+    #[command(flatten)]
+    files: check::Args,
+    /// Configuration to check, with the on-call files it names
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Oncall {
+    /// Who is on call, until when, and who is next
+    Now {
+        #[command(flatten)]
+        now: oncall::Now,
+        #[command(flatten)]
+        from: From,
+    },
+}
+
+/// Shows who would be paged, when, and through what
+#[derive(Debug, Args)]
+struct Whatif {
+    #[command(flatten)]
+    whatif: whatif::Whatif,
+    #[command(flatten)]
+    from: From,
+}
+
+/// Where on-call files are named, and how to answer.
+#[derive(Debug, Args)]
+struct From {
+    /// Configuration file; without one, `$PARAMEDIC_CONFIG`, else the defaults
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How to answer
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// Runs the command line.
@@ -41,12 +113,70 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
     };
-    let outcome = runtime.block_on(async {
-        match cli.command {
-            Command::X => anyhow::Ok(ExitCode::SUCCESS),
+    runtime.block_on(run(cli.command)).unwrap_or_else(|error| failed(&error))
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let now = Clock::System.now();
+    let today = now.to_zoned(TimeZone::UTC).date();
+    let out = &mut std::io::stdout();
+    match command {
+        Command::Serve(serve) => serve.run().await,
+        #[cfg(feature = "demo")]
+        Command::Demo(demo) => demo.run().await,
+        Command::Check(all) => all.run(now, today),
+        Command::Explain(args) => explain::run(&args, today, out),
+        Command::Test(args) => test::run(&args, today, out),
+        Command::Schema(args) => schema::run(&args, out),
+        Command::Oncall(Oncall::Now { now: asked, from }) => {
+            print(&asked.run(&from.oncall(now)?, now)?, from.output)
         }
-    });
-    outcome.unwrap_or_else(|error| failed(&error))
+        Command::Whatif(Whatif { whatif, from }) => {
+            print(&whatif.run(&from.oncall(now)?, now)?, from.output)
+        }
+    }
+}
+
+impl Check {
+    fn run(&self, now: Timestamp, today: Date) -> anyhow::Result<ExitCode> {
+        let out = &mut std::io::stdout();
+        let files = check::run(&self.files, today, out)?;
+        let Some(path) = &self.config else { return Ok(files) };
+        let config = Config::from_process(Some(path))?;
+        match oncall::load(&config, now) {
+            Ok(loaded) => {
+                for warning in &loaded.warnings {
+                    writeln!(out, "{warning}")?;
+                }
+                writeln!(out, "{}: the configuration and its on-call files fit", path.display())?;
+                Ok(files)
+            }
+            Err(found) => {
+                for diagnostic in &found {
+                    writeln!(out, "{diagnostic}")?;
+                }
+                Ok(ExitCode::FAILURE)
+            }
+        }
+    }
+}
+
+impl From {
+    fn oncall(&self, now: Timestamp) -> anyhow::Result<OnCall> {
+        let config = Config::from_process(self.config.as_deref())?;
+        let loaded = oncall::load(&config, now)
+            .map_err(|found| wire::refused("the on-call files", &found))?;
+        Ok(loaded.oncall)
+    }
+}
+
+fn print(answer: &(impl fmt::Display + Serialize), output: Output) -> anyhow::Result<ExitCode> {
+    let text = match output {
+        Output::Text => answer.to_string(),
+        Output::Json => serde_json::to_string_pretty(answer)?,
+    };
+    writeln!(std::io::stdout(), "{}", text.trim_end())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[allow(clippy::print_stderr, reason = "the one place that says why a command failed")]

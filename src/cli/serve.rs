@@ -18,7 +18,7 @@ const GRACE: Duration = Duration::from_secs(20);
 /// Runs the daemon
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Serve {
-    /// Configuration file; without one, $PARAMEDIC_CONFIG, else the defaults
+    /// Configuration file; without one, `$PARAMEDIC_CONFIG`, else the defaults
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -92,11 +92,26 @@ async fn stop_asked_for(tasks: &Tasks) -> anyhow::Result<()> {
 /// One clear line for everything that is off, and how to turn it on.
 fn say_what_is_off(config: &Config) {
     let off = [
-        (config.clusters.is_empty(), "no cluster is configured: playbooks cannot look at pods, Spark or metastores; add `clusters:`"),
-        (config.slack.is_none() && config.matrix.is_none(), "no chat is configured: cards and pages go to standard output only; add `slack:` or `matrix:` and `channels:`"),
-        (config.oncall.dir.is_none(), "no on-call files: the built-in operator is paged on the console; set `oncall: { dir: … }`"),
-        (config.is_open(), "open mode: anybody on this machine may send alerts and press buttons; add `sources:` and `server.tokens` before listening elsewhere"),
-        (config.sources.values().all(|s| s.alertmanagers.is_empty()), "no Alertmanager is known: buttons cannot make silences; add `sources.<name>.alertmanagers`"),
+        (
+            config.clusters.is_empty(),
+            "no cluster is configured: playbooks cannot look at pods, Spark or metastores; add `clusters:`",
+        ),
+        (
+            config.slack.is_none() && config.matrix.is_none(),
+            "no chat is configured: cards and pages go to standard output only; add `slack:` or `matrix:` and `channels:`",
+        ),
+        (
+            config.oncall.dir.is_none(),
+            "no on-call files: the built-in operator is paged on the console; set `oncall: { dir: … }`",
+        ),
+        (
+            config.is_open(),
+            "open mode: anybody on this machine may send alerts and press buttons; add `sources:` and `server.tokens` before listening elsewhere",
+        ),
+        (
+            config.sources.values().all(|s| s.alertmanagers.is_empty()),
+            "no Alertmanager is known: buttons cannot make silences; add `sources.<name>.alertmanagers`",
+        ),
     ];
     for (_, line) in off.into_iter().filter(|(is_off, _)| *is_off) {
         tracing::warn!("{line}");

@@ -141,7 +141,8 @@ fn reload_oncall(engine: &Engine, config: &Config, now: Timestamp, last_error: &
     }
 }
 
-fn refused(what: &str, found: &[Diagnostic]) -> anyhow::Error {
+/// Why files cannot be used, with every mistake and its place.
+pub fn refused(what: &str, found: &[Diagnostic]) -> anyhow::Error {
     anyhow::anyhow!("{what} cannot be used:\n{}", text(found))
 }
 
@@ -207,26 +208,16 @@ fn channels(
         };
         transports.push(Channel::Matrix(Matrix::new(http.clone(), settings, clock.clone())));
     }
+    if let Some(webhook) = &config.webhook {
+        let settings = WebhookSettings { secrets: vec![webhook.secret.get()] };
+        let webhook = Webhook::new(http.clone(), &settings, clock.clone());
+        let webhook = webhook.map_err(anyhow::Error::msg).context("webhook.secret")?;
+        transports.push(Channel::Webhook(webhook));
+    }
     let mut channels = Channels::new(transports);
     for (name, channel) in &config.channels {
-        match (channel, &config.webhook) {
-            (config::Channel::Webhook(url), Some(webhook)) => {
-                let settings =
-                    WebhookSettings { url: url.get().clone(), secrets: vec![webhook.secret.get()] };
-                let webhook = Webhook::new(http.clone(), &settings, clock.clone())
-                    .map_err(anyhow::Error::msg)
-                    .with_context(|| format!("channels.{name}"))?;
-                channels.add_own(name, Channel::Webhook(webhook));
-            }
-            (channel, _) => {
-                let added = channels.add(name, channel.kind(), channel.address());
-                anyhow::ensure!(
-                    added,
-                    "channels.{name}: there is no `{}:` section",
-                    channel.kind()
-                );
-            }
-        }
+        let added = channels.add(name, channel.kind(), channel.address());
+        anyhow::ensure!(added, "channels.{name}: there is no `{}:` section", channel.kind());
     }
     Ok(channels)
 }

@@ -44,12 +44,6 @@ impl Channels {
         true
     }
 
-    /// Adds a channel with a transport of its own, such as a webhook.
-    pub fn add_own(&mut self, name: &str, channel: Channel) {
-        let own = (Arc::new(Transport::new(channel)), String::new());
-        self.named.insert(name.to_owned(), own);
-    }
-
     /// The transport and address behind a channel's name.
     pub fn named(&self, name: &str) -> Option<(&Arc<Transport>, &str)> {
         let (transport, address) = self.named.get(name)?;

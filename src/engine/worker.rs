@@ -38,13 +38,15 @@ impl Engine {
         let engine = self.clone();
         let stop = tasks.stop().clone();
         tasks.spawn("engine.correlate", async move {
+            let mut changes = engine.store.changes();
             while !stop.draining.is_cancelled() {
+                changes.mark_unchanged();
                 if !engine.apply_next().await.unwrap_or_else(|error| {
                     tracing::warn!(error = format!("{error:#}"), "the store did not answer");
                     false
                 }) {
                     tokio::select! {
-                        () = engine.store.changed() => {}
+                        _ = changes.changed() => {}
                         () = engine.clock.sleep(IDLE) => {}
                         () = stop.draining.cancelled() => {}
                     }
@@ -65,7 +67,9 @@ impl Engine {
     async fn work(&self, kinds: &'static [&'static str], width: usize, tasks: &Tasks) {
         let room = Arc::new(Semaphore::new(width));
         let stop = tasks.stop();
+        let mut changes = self.store.changes();
         while !stop.draining.is_cancelled() {
+            changes.mark_unchanged();
             let Ok(slot) = Arc::clone(&room).acquire_owned().await else { return };
             let limit = 1 + room.available_permits();
             let claim = Claim { owner: &self.owner, kinds, limit, lease: LEASE };
@@ -76,7 +80,7 @@ impl Engine {
             drop(slot);
             if jobs.is_empty() {
                 tokio::select! {
-                    () = self.idle() => {}
+                    () = self.idle(&mut changes) => {}
                     () = stop.draining.cancelled() => {}
                 }
             }
@@ -93,13 +97,13 @@ impl Engine {
     }
 
     /// Until something may be due.
-    async fn idle(&self) {
+    async fn idle(&self, changes: &mut tokio::sync::watch::Receiver<u64>) {
         let due = self.store.next_due().await.ok().flatten();
         let wait = due.map_or(IDLE, |due| {
             Duration::try_from(due.duration_since(self.now())).unwrap_or_default().min(IDLE)
         });
         tokio::select! {
-            () = self.store.changed() => {}
+            _ = changes.changed() => {}
             () = self.clock.sleep(wait.max(Duration::from_millis(5))) => {}
         }
     }

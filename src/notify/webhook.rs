@@ -1,12 +1,12 @@
-//! Any receiver that speaks Standard Webhooks 1.0: each message as one signed POST.
+//! Any receiver that speaks Standard Webhooks 1.0: each message as one signed POST to the address.
 //!
 //! `webhook-id` is the delivery's key, the same for every attempt, so a receiver that remembers ids sees each message
 //! once. `webhook-timestamp` is this attempt's time. While a secret is rotated both sign. A changed card is a new event
-//! with a higher `revision`; evidence names the id of the card it belongs to in `about`.
+//! with a higher `revision`; it and evidence name the id of the incident's first card in `about`.
 //!
 //! ```json
-//! {"type": "incident.card", "timestamp": "2026-11-23T03:16:15Z", "data": {"incident": "INC-12", "card": {…}}}
-//! {"type": "incident.evidence", "timestamp": "…", "data": {"about": "<webhook-id of the card>", "title": "…", "body": "…"}}
+//! {"type": "incident.card", "timestamp": "2026-11-23T03:16:15Z", "data": {"incident": "INC-12", "about": "", "card": {…}}}
+//! {"type": "incident.evidence", "timestamp": "…", "data": {"about": "<id of the first card>", "title": "…", "body": "…"}}
 //! {"type": "incident.page", "timestamp": "…", "data": {"incident": "INC-12", "person": "…", "why": "…", "remark": "…", "card": {…}}}
 //! ```
 
@@ -28,27 +28,27 @@ use crate::{
     ops::clock::Clock,
 };
 
-/// The receiver and its secrets.
+/// What receivers check.
 #[derive(Clone, Debug)]
 pub struct WebhookSettings {
-    /// Where to; `https`, or `http` inside a trusted network.
-    pub url: Url,
     /// One secret, two while rotating: `whsec_` and the base64 of 24 to 64 bytes.
     pub secrets: Vec<SecretString>,
 }
 
-/// A receiver.
+/// All receivers that know our secret; each delivery's address is the URL of one.
 #[derive(Debug)]
 pub struct Webhook {
     http: Client,
-    url: Url,
     keys: Vec<SecretSlice<u8>>,
     clock: Clock,
 }
 
 /// Bodies stay below this, bytes, as the standard advises.
 const MAX_BODY: usize = 20_000;
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// No text is cut below this, and no list: what is left of the largest card fits.
+const MIN_TEXT: usize = 64;
+const MIN_LIST: usize = 3;
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Notifier for Webhook {
     const KIND: &'static str = "webhook";
@@ -62,13 +62,13 @@ impl Notifier for Webhook {
     };
 
     async fn send(&self, delivery: &Delivery<'_>) -> Result {
+        let url = url(delivery.address)?;
         let now = self.clock.now();
         let id = id(delivery.key);
         let body = body(delivery, now);
         let seconds = now.as_second().to_string();
         let signature = self.sign(&id, &seconds, &body);
-        let mut request =
-            Request::post(self.url.clone(), "post to the webhook", body, "application/json");
+        let mut request = Request::post(url, "post to the webhook", body, "application/json");
         for (name, value) in [
             ("webhook-id", &id),
             ("webhook-timestamp", &seconds),
@@ -80,18 +80,23 @@ impl Notifier for Webhook {
             }
         }
         let answer = self.http.send(request.timeout(TIMEOUT).max_bytes(64 * 1024)).await;
-        outcome(answer).map(|()| Receipt { address: delivery.address.to_owned(), id })
+        let address = delivery.address.to_owned();
+        outcome(answer).map(|()| match (delivery.message, delivery.card) {
+            // The first card's id is what everything later is about.
+            (Message::Card(_), Some(first)) => first.clone(),
+            (_, _) => Receipt { address, id },
+        })
     }
 }
 
 impl Webhook {
-    /// A receiver. Fails when a secret is not one, or when there is none or more than two.
+    /// Signs for receivers. Fails when a secret is not one, or when there is none or more than two.
     pub fn new(
         http: Client,
         settings: &WebhookSettings,
         clock: Clock,
     ) -> std::result::Result<Self, String> {
-        let WebhookSettings { url, secrets } = settings;
+        let WebhookSettings { secrets } = settings;
         if secrets.is_empty() || secrets.len() > 2 {
             return Err(format!(
                 "a webhook has one secret, two while rotating; here are {}",
@@ -99,7 +104,7 @@ impl Webhook {
             ));
         }
         let keys = secrets.iter().map(key).collect::<std::result::Result<_, _>>()?;
-        Ok(Self { http, url: url.clone(), keys, clock })
+        Ok(Self { http, keys, clock })
     }
 
     /// `v1,<base64>` of each key, the newest first, with a space between.
@@ -114,6 +119,15 @@ impl Webhook {
         };
         self.keys.iter().filter_map(sign).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// An address of the configuration may hold a token, so it is not quoted.
+fn url(address: &str) -> std::result::Result<Url, Failure> {
+    let url = address.parse::<Url>().ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    url.ok_or_else(|| Failure {
+        outcome: Outcome::Permanent,
+        reason: "the webhook's address is not an http or https URL".to_owned(),
+    })
 }
 
 fn key(secret: &SecretString) -> std::result::Result<SecretSlice<u8>, String> {
@@ -136,7 +150,7 @@ fn id(key: &str) -> String {
 }
 
 fn body(delivery: &Delivery<'_>, now: Timestamp) -> Vec<u8> {
-    let (kind, at, data) = match delivery.message {
+    let (kind, at, mut data) = match delivery.message {
         Message::Card(card) => {
             ("incident.card", card.at, json!({"incident": card.incident.to_string(), "card": card}))
         }
@@ -149,27 +163,23 @@ fn body(delivery: &Delivery<'_>, now: Timestamp) -> Vec<u8> {
             }),
         ),
         Message::Evidence(note) => {
-            let about = delivery.card.map_or("", |card| &card.id);
-            (
-                "incident.evidence",
-                now,
-                json!({"about": about, "title": note.title, "body": note.body}),
-            )
+            ("incident.evidence", now, json!({"title": note.title, "body": note.body}))
         }
     };
-    let mut whole = json!({"type": kind, "timestamp": at.to_string(), "data": data});
     let (mut text, mut many) = (12_000, 12);
-    shorten(&mut whole, text, many);
+    shorten(&mut data, text, many);
     loop {
-        let mut short = whole.clone();
+        let mut short = data.clone();
         shorten(&mut short, text, many);
-        let bytes = short.to_string().into_bytes();
-        if bytes.len() <= MAX_BODY || text < 32 {
+        short["about"] = json!(delivery.card.map_or("", |card| &card.id));
+        let whole = json!({"type": kind, "timestamp": at.to_string(), "data": short});
+        let bytes = whole.to_string().into_bytes();
+        if bytes.len() <= MAX_BODY || (text, many) == (MIN_TEXT, MIN_LIST) {
             return bytes;
         }
         // By how much it is too long, and at least a half.
-        text = (text * MAX_BODY / bytes.len()).min(text / 2);
-        many = (many * 2 / 3).max(3);
+        text = (text * MAX_BODY / bytes.len()).min(text / 2).max(MIN_TEXT);
+        many = (many * 2 / 3).max(MIN_LIST);
     }
 }
 
@@ -228,7 +238,7 @@ mod tests {
     }
 
     fn webhook(secrets: Vec<SecretString>) -> std::result::Result<Webhook, String> {
-        let settings = WebhookSettings { url: "https://x.org/hook".parse().unwrap(), secrets };
+        let settings = WebhookSettings { secrets };
         Webhook::new(Client::new(Guard::default()).unwrap(), &settings, Clock::System)
     }
 

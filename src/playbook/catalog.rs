@@ -65,7 +65,8 @@ impl Catalog {
         Self::over_shipped(&source::read(dir)?, shipped, today)
     }
 
-    pub(super) fn over_shipped(
+    /// Files over the shipped ones.
+    pub fn over_shipped(
         files: &[File],
         shipped: Shipped,
         today: Date,

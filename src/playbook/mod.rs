@@ -1,9 +1,10 @@
 //! YAML to typed playbooks, signatures and on-call files, with source positions; the catalog swaps them atomically.
 //!
 //! [`raw`] and [`step`] are the form as written, [`yaml`] reads it strictly, [`lint`] checks it and makes the [`model`],
-//! [`catalog`] holds what is in force, [`reload`] replaces it, [`plan`] is the pure order of a run.
-//! [`oncall`] reads people, schedules and policies.
+//! [`catalog`] holds what is in force, [`reload`] replaces it, [`plan`] is the pure order of a run, [`cassette`] tests
+//! playbooks with recorded answers, [`oncall`] reads people, schedules and policies.
 
+pub mod cassette;
 pub mod catalog;
 pub mod diagnostic;
 pub mod lint;

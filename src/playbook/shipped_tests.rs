@@ -34,6 +34,7 @@ fn fixtures() -> Vec<(String, Origin, String)> {
     files.sort();
     files
         .into_iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "log"))
         .map(|path| {
             let name = path.file_stem().unwrap().to_string_lossy().into_owned();
             let origin =
@@ -138,7 +139,7 @@ fn canonical_lines_of_steps_get_their_verdicts() {
         pod etl-exec-1 container spark-kubernetes-executor terminated: reason=
             spark/executor/killed | Executor container was killed from outside (SIGKILL, exit code 137, not reported as out of memory)
         pod etl-exec-1 container spark-kubernetes-executor terminated: reason=
-            spark/executor/native-crash | Executor {{default executor "container"}} crashed in native code{{#if code}} (exit code {{code}}){{/if}}
+            spark/executor/native-crash | Executor container crashed in native code (exit code 139)
         pod etl-exec-1 container spark-kubernetes-executor terminated: reason=
             -
         pod etl-driver container spark-kubernetes-driver terminated: reason=OO
@@ -172,7 +173,7 @@ fn canonical_lines_of_steps_get_their_verdicts() {
         panic: dial tcp: lookup db: no such host
             kube/pod/startup-error | The program fails at start: dial tcp: lookup db: no such host
         Failure executing: POST at: https://k/api/v1/namespaces/a/pods. Messag
-            kube/scheduling/quota-exceeded | The quota team-a is used up: requested limits.memory=4Gi, used limits.memory=62Gi, limited limits
+            kube/scheduling/quota-exceeded | The quota team-a is used up: requested limits.memory=4Gi, used limits.memory=62Gi, limited limits.memory=64Gi
         Message: pods is forbidden: User \"system:serviceaccount:spark:default\"
             spark/driver/rbac-forbidden | The driver may not watch pods in Kubernetes (service account spark:default)
         executor 1 removed: \nThe executor with id 1 exited with exit code 137(
@@ -207,4 +208,11 @@ fn no_real_log_loses_a_line_to_redaction() {
 fn every_shipped_signature_is_well_formed() {
     let book = book();
     assert!(book.ids().count() >= 30, "{}", book.ids().count());
+    for (name, origin, text) in fixtures() {
+        for verdict in book.diagnose(&evidence(origin, &text), &[]) {
+            let said = format!("{} {}", verdict.title, verdict.remedy);
+            assert!(!said.contains("{{") && !verdict.evidence.is_empty(), "{name}: {said}");
+            assert!(verdict.evidence.len() <= 5, "{name}");
+        }
+    }
 }

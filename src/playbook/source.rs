@@ -62,8 +62,10 @@ pub fn shipped() -> Vec<File> {
 }
 
 fn embedded(folder: &str, name: &str, data: &[u8]) -> File {
-    let name = format!("{folder}/{name}");
-    File { kind: kind_of(Path::new(&name)), text: String::from_utf8_lossy(data).into_owned(), name }
+    let path = format!("{folder}/{name}");
+    let text = String::from_utf8_lossy(data).into_owned();
+    // No file on disk is called so: a user's copy of a shipped file is another file.
+    File { kind: kind_of(Path::new(&path)), name: format!("shipped:{path}"), text }
 }
 
 /// Every YAML file below a path (or the one file it is), in the order of their names. Hidden names are left out: a

@@ -109,7 +109,7 @@ impl Store {
             })
         });
         write.await?;
-        self.changed.notify_one();
+        self.has_changed();
         Ok(())
     }
 }

@@ -102,7 +102,7 @@ impl Store {
     /// Stores a delivery durably; returns only after the commit.
     pub async fn deliver(&self, delivery: NewDelivery) -> Result<()> {
         self.db.deliver(delivery).await?;
-        self.changed.notify_one();
+        self.has_changed();
         Ok(())
     }
 

@@ -66,7 +66,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub struct Store {
     db: Arc<sqlite::Sqlite>,
     clock: Clock,
-    changed: Arc<tokio::sync::Notify>,
+    changed: tokio::sync::watch::Sender<u64>,
 }
 
 impl Store {
@@ -78,7 +78,7 @@ impl Store {
             )));
         };
         let db = sqlite::Sqlite::open(std::path::Path::new(path), tasks).await?;
-        let store = Self { db: Arc::new(db), clock, changed: Arc::default() };
+        let store = Self { db: Arc::new(db), clock, changed: tokio::sync::watch::Sender::new(0) };
         store.release_all().await?;
         Ok(store)
     }
@@ -88,9 +88,13 @@ impl Store {
         self.clock.now()
     }
 
-    /// Completes when something was committed since the last call: a hint to look for work at once.
-    pub async fn changed(&self) {
-        self.changed.notified().await;
+    /// Changes with every commit: a hint to look for work at once. Each loop holds its own.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn has_changed(&self) {
+        self.changed.send_modify(|commits| *commits = commits.wrapping_add(1));
     }
 
     /// A round trip to the disk, for `/readyz` and the dead-man ping.

@@ -4,19 +4,17 @@
 //! the test when jobs are due that nobody ran.
 
 use std::{
-    collections::BTreeMap,
-    io,
+    io::Write,
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
-use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use paramedic::{
-    cli::wire::{self, Parts},
+    cli::wire::{Parts, wire},
     clients::{
-        Cluster,
-        http::{self as client, HeaderName, Method, Request, Url},
+        self, Cluster,
+        http::{HeaderName, Method, Request, Url},
     },
     config::Config,
     domain::{ids::IncidentId, incident::Incident},
@@ -51,16 +49,34 @@ pub struct TestApp {
     pub hand: clock::Manual,
     pub tasks: Tasks,
     pub url: String,
-    printed: Printed,
-    client: client::Client,
-    _folder: tempfile::TempDir,
+    screen: Screen,
+    client: clients::http::Client,
+    clock: Clock,
+    config: Arc<Config>,
+    clusters: Vec<Cluster>,
+    /// Gone once the process died.
+    folder: Option<tempfile::TempDir>,
+}
+
+/// Where the console channel writes.
+#[derive(Clone, Default)]
+struct Screen(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What a request got.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    pub headers: client::HeaderMap,
+    pub headers: clients::http::HeaderMap,
     pub body: String,
 }
 
@@ -90,36 +106,79 @@ impl TestApp {
 
     /// With a configuration file of this content.
     pub async fn with(yaml: &str) -> Self {
-        Self::start(yaml, &[], vec![]).await
+        Self::built(yaml, None, vec![]).await
     }
 
-    /// With more files beside the configuration, and clusters besides the configured ones.
+    /// With a configuration, on-call files and clusters of the test's own.
+    pub async fn built(yaml: &str, oncall: Option<&str>, clusters: Vec<Cluster>) -> Self {
+        let files: Vec<_> = oncall.into_iter().map(|text| ("oncall.yaml", text)).collect();
+        Self::start(yaml, &files, clusters).await
+    }
+
+    /// With more files beside the configuration (`oncall.yaml` is used as it is), and clusters besides the configured ones.
     pub async fn start(yaml: &str, files: &[(&str, &str)], clusters: Vec<Cluster>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("paramedic.yaml");
+        let path = |name: &str| folder.path().join(name).display().to_string();
         for (name, text) in files.iter().chain(&[("paramedic.yaml", yaml)]) {
-            std::fs::write(folder.path().join(name), text).unwrap();
+            std::fs::write(path(name), text).unwrap();
         }
-        let store = format!("sqlite:{}", folder.path().join("paramedic.db").display());
-        let environment = SECRETS.into_iter().chain([("PARAMEDIC__STORE__URL", store.as_str())]);
-        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let config = Arc::new(Config::load(Some(&file), environment).unwrap());
+        let mut env = SECRETS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let store = format!("sqlite:{}", path("paramedic.db"));
+        env.push(("PARAMEDIC__STORE__URL".to_owned(), store));
+        if files.iter().any(|(name, _)| *name == "oncall.yaml") {
+            env.push(("PARAMEDIC__ONCALL__DIR".to_owned(), path("oncall.yaml")));
+        }
+        let file = folder.path().join("paramedic.yaml");
+        let config = Arc::new(Config::load(Some(&file), env.into_iter()).unwrap());
         let (clock, hand) = Clock::manual(START.parse().unwrap());
-        let (tasks, printed) = (Tasks::default(), Printed::default());
-        let parts = Parts { clock, console: Console::new(printed.clone(), false), clusters };
-        let engine = wire::wire(&config, parts, &tasks).await.unwrap().engine;
-        let state = http::State::new(engine.clone(), config, prometheus(), &tasks).unwrap();
+        Self::starts(folder, config, clock, hand, clusters).await
+    }
+
+    async fn starts(
+        folder: tempfile::TempDir,
+        config: Arc<Config>,
+        clock: Clock,
+        hand: clock::Manual,
+        clusters: Vec<Cluster>,
+    ) -> Self {
+        let (tasks, screen) = (Tasks::default(), Screen::default());
+        let console = Console::new(screen.clone(), false);
+        let parts = Parts { clock: clock.clone(), console, clusters: clusters.clone() };
+        let engine = wire(&config, parts, &tasks).await.unwrap().engine;
+        let state = http::State::new(engine.clone(), Arc::clone(&config), prometheus(), &tasks);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let serving = tasks.clone();
+        let (serving, state) = (tasks.clone(), state.unwrap());
         tasks.spawn("http.serve", async move { http::serve(state, listener, &serving).await });
-        let client = client::Client::new(client::Guard::default()).unwrap();
-        Self { engine, hand, tasks, url, printed, client, _folder: folder }
+        let client = clients::http::Client::new(clients::http::Guard::default()).unwrap();
+        Self {
+            engine,
+            hand,
+            tasks,
+            url,
+            screen,
+            client,
+            clock,
+            config,
+            clusters,
+            folder: Some(folder),
+        }
+    }
+
+    /// The process dies without a word, and another one starts on the same store.
+    pub async fn dies_and_restarts(mut self) -> Self {
+        let folder = self.folder.take().unwrap();
+        let (config, clusters) = (Arc::clone(&self.config), self.clusters.clone());
+        let (clock, hand, tasks) = (self.clock.clone(), self.hand.clone(), self.tasks.clone());
+        drop(self);
+        tasks.stop().stopped.cancel();
+        tasks.shut_down(Duration::from_secs(5)).await;
+        Self::starts(folder, config, clock, hand, clusters).await
     }
 
     /// What the console channel printed so far.
-    pub fn printed(&self) -> String {
-        String::from_utf8(self.printed.0.lock().unwrap().clone()).unwrap()
+    pub fn console(&self) -> String {
+        String::from_utf8(self.screen.0.lock().unwrap().clone()).unwrap()
     }
 
     /// Time passes.
@@ -189,28 +248,13 @@ impl TestApp {
     }
 }
 
-/// Where the console channel writes in a test.
-#[derive(Clone, Debug, Default)]
-struct Printed(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Printed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl Drop for TestApp {
     #[allow(
         clippy::disallowed_methods,
         reason = "drop cannot await; the check gets a thread of its own"
     )]
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() || self.folder.is_none() {
             return;
         }
         let (store, now) = (self.engine.store.clone(), self.engine.now());
@@ -218,7 +262,7 @@ impl Drop for TestApp {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let due = store.next_due().await.unwrap().is_some_and(|due: Timestamp| due <= now);
+                let due = store.next_due().await.unwrap().is_some_and(|due| due <= now);
                 if due { Some(store.job_counts().await.unwrap()) } else { None }
             })
         });
@@ -239,7 +283,7 @@ pub fn firing(alerts: &[&[(&str, &str)]]) -> Value {
     let alerts: Vec<Value> = alerts
         .iter()
         .map(|labels| {
-            let labels: BTreeMap<&str, &str> = labels.iter().copied().collect();
+            let labels: std::collections::BTreeMap<&str, &str> = labels.iter().copied().collect();
             json!({ "status": "firing", "labels": labels, "annotations": {}, "startsAt": "2026-11-23T02:59:00Z",
                     "endsAt": "0001-01-01T00:00:00Z", "generatorURL": "http://prom:9090/graph?g0.expr=up" })
         })

@@ -28,7 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "domain", "playbook", "steps", "notify", "store", "engine", "clients", "ops", "config",
-            "demo",
+            "demo", "http",
         ],
     ),
     (
@@ -82,7 +82,7 @@ fn no_file_and_no_function_is_too_long_to_read() {
                     wrong.push(format!("{}: fn {name} has {lines} lines", path.display()));
                 }
                 (false, true) => {
-                    wrong.push(format!("fn {name} is short now; take it off the list"))
+                    wrong.push(format!("fn {name} is short now; take it off the list"));
                 }
                 (true, true) | (false, false) => {}
             }

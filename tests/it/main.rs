@@ -9,6 +9,7 @@
 mod app;
 mod architecture;
 mod bench;
+mod channels;
 mod fakes;
 mod flow_steps;
 mod hive_steps;

@@ -1,1 +1,20 @@
-//! Stories against the real servers.
+//! Stories against the real servers: Prometheus, Alertmanager, the Hive Metastore, PostgreSQL, Spark, Synapse.
+//!
+//! Nothing is skipped when a server is missing: `./tests/run install` installs them all. Each story starts its own
+//! servers on free loopback ports and takes them down again, whatever happens.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a story fails by panicking, in its helpers too"
+)]
+
+mod alertmanager;
+mod bed;
+mod chat;
+mod daemon;
+mod diagnosis;
+mod homeserver;
+mod metastore;
+mod spark;
+mod synapse;

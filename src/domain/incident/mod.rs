@@ -1,6 +1,6 @@
 //! The incident: a pure state machine. Everything about it is a fold of its timeline.
 //!
-//! `decide(state, command, env) -> events` ([`decide`]) and `fold(state, event)` ([`fold`]) are the whole of it; the
+//! `decide(state, command, env) -> events` ([`decide()`]) and `fold(state, event)` ([`fold()`]) are the whole of it; the
 //! engine loads, decides, commits state, events and jobs in one transaction, and on a lost race reloads and decides
 //! again. Nothing here reads a clock or draws a random number.
 //!

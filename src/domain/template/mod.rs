@@ -95,13 +95,23 @@ pub enum FillError {
     },
 }
 
+/// What is said of a template that became nothing.
+const EMPTY: &str = "it is empty, as a missing label is";
+
 impl<T: Filled> Input<T> {
     /// Fills the template and parses the result.
     pub fn fill(&self, scope: &Scope) -> Result<T, FillError> {
         let text = fill(&self.source, scope)
             .map_err(|reason| FillError::NoValue { template: self.source.clone(), reason })?;
-        T::parse(&text)
-            .map_err(|reason| FillError::Unusable { template: self.source.clone(), reason })
+        T::parse(&text).map_err(|reason| {
+            let template = self.source.clone();
+            if text.is_empty() {
+                // The usual case: the alert lacks the label. Say that, not that "" is no name.
+                FillError::NoValue { template, reason: EMPTY.to_owned() }
+            } else {
+                FillError::Unusable { template, reason }
+            }
+        })
     }
 }
 

@@ -37,7 +37,7 @@ fn a_missing_value_is_an_error_that_names_it() {
 fn a_missing_label_is_empty_and_never_becomes_a_name() {
     assert_eq!(fill_text("[{{labels.nope}}{{annotations.x}}]"), Ok("[]".to_owned()));
     let error = Input::<Name>::from("{{labels.nope}}").fill(&scope()).unwrap_err();
-    assert!(matches!(error, FillError::Unusable { .. }), "{error}");
+    assert!(matches!(error, FillError::NoValue { .. }), "{error}");
 }
 
 #[test]
@@ -89,6 +89,7 @@ fn mistakes_are_refused_when_the_playbook_is_read() {
     for bad in [
         "a {{labels.x",
         "a {{trunkate labels.x 3}}",
+        "{{code}}",
         "{{> footer}}",
         "{{log labels.x}}",
         "{{lookup labels \"x\"}}",
@@ -104,6 +105,7 @@ fn mistakes_are_refused_when_the_playbook_is_read() {
     insta::assert_snapshot!(said, @r#"
         a {{labels.x                      12 this is not a template: a `{{` or a block is not closed, or a sign stands where none may
         a {{trunkate labels.x 3}}          2 there is no helper `trunkate`; did you mean `truncate`?
+        {{code}}                           0 `code` is a helper and needs a value; {{code x}}
         {{> footer}}                       0 partials and decorators are not available
         {{log labels.x}}                   0 there is no helper `log`; there is bytes, code, default, duration, time, truncate, and, each, eq, gt, gte, if, len, lt, lte, ne, not, or, unless, with
         {{lookup labels "x"}}              0 there is no helper `lookup`; there is bytes, code, default, duration, time, truncate, and, each, eq, gt, gte, if, len, lt, lte, ne, not, or, unless, with

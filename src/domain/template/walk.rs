@@ -129,6 +129,11 @@ impl Walk<'_> {
     fn helper(&mut self, helper: &HelperTemplate, at: usize) -> Walked {
         let plain = helper.params.is_empty() && helper.hash.is_empty() && !helper.block;
         if plain {
+            let name = helper.name.as_name().unwrap_or_default();
+            if HELPERS.contains(&name) || BUILT_IN.contains(&name) {
+                let message = format!("`{name}` is a helper and needs a value; {{{{{name} x}}}}");
+                return Err(TemplateError { message, offset: at });
+            }
             return self.param(&helper.name, at, false);
         }
         let name = helper.name.as_name().unwrap_or_default().to_owned();

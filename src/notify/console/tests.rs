@@ -1,3 +1,5 @@
+//! What a person sees in the terminal, and what hostile text cannot do there.
+
 use std::io;
 
 use super::{super::samples, *};

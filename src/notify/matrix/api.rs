@@ -57,7 +57,7 @@ pub(super) struct Refusal {
 }
 
 /// Any call but a long poll answers well within this.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 /// A server over its user limit will not recover in seconds.
 const SLOW: Duration = Duration::from_mins(10);
 

@@ -41,6 +41,8 @@ const METADATA: &str = "paramedic";
 const LOOK_BACK: i64 = 24 * 3_600;
 /// Messages in one look.
 const LOOK_LIMIT: &str = "100";
+/// The same in a thread, which Slack reads oldest first.
+const THREAD_LIMIT: &str = "999";
 /// Pages of channels searched for a name, 200 each.
 const NAME_PAGES: usize = 10;
 /// Channel ids remembered by name.
@@ -169,7 +171,7 @@ impl Slack {
             ("channel", channel.as_str()),
             ("oldest", &oldest),
             ("latest", &latest),
-            ("limit", LOOK_LIMIT),
+            ("limit", if thread.is_some() { THREAD_LIMIT } else { LOOK_LIMIT }),
             ("include_all_metadata", "true"),
         ];
         let method = match thread {
@@ -283,7 +285,7 @@ impl Slack {
 
 const JSON: &str = "application/json; charset=utf-8";
 /// A send's deadline; Slack answers in well under a second or not at all.
-const TIMEOUT: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The request body of a message, without its address.
 fn message(message: &Message, key: &str) -> Value {

@@ -1,3 +1,5 @@
+//! What is in force, over and under the shipped files.
+
 use super::*;
 use crate::playbook::plan::alert_scope;
 

@@ -4,7 +4,7 @@
 
 mod graph;
 mod outputs;
-mod steps;
+pub(super) mod steps;
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -28,10 +28,11 @@ const TAKEN: &[&str] =
     &["labels", "annotations", "alerts", "target", "incident", "steps", "verdict", "max", "this"];
 
 /// A template or expression somewhere in a step, with what it reads.
-pub(super) struct Use {
-    pub(super) source: String,
-    pub(super) at: Place,
-    pub(super) references: Vec<Reference>,
+pub(in crate::playbook) struct Use {
+    pub(in crate::playbook) source: String,
+    pub(in crate::playbook) at: Place,
+    pub(in crate::playbook) references: Vec<Reference>,
+    pub(in crate::playbook) is_template: bool,
 }
 
 impl Use {
@@ -40,12 +41,13 @@ impl Use {
             source: expr.source().to_owned(),
             at: expr.position(),
             references: expr.references().to_vec(),
+            is_template: false,
         }
     }
 }
 
 /// Every template and expression in serialised inputs.
-pub(super) fn uses(value: &Value) -> Vec<Use> {
+pub(in crate::playbook) fn uses(value: &Value) -> Vec<Use> {
     let mut found = Vec::new();
     collect(value, &mut found);
     found
@@ -60,11 +62,11 @@ fn collect(value: &Value, found: &mut Vec<Use>) {
             if let Some(source) = text(marker::INPUT) {
                 // Syntax was checked when it was read.
                 let references = template::references(source).unwrap_or_default();
-                found.push(Use { source: source.to_owned(), at, references });
+                found.push(Use { source: source.to_owned(), at, references, is_template: true });
             } else if let Some(source) = text(marker::EXPR) {
                 let references = Expr::parse(source).map(|e| e.references().to_vec());
                 let references = references.unwrap_or_default();
-                found.push(Use { source: source.to_owned(), at, references });
+                found.push(Use { source: source.to_owned(), at, references, is_template: false });
             } else {
                 map.values().for_each(|inner| collect(inner, found));
             }

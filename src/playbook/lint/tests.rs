@@ -1,3 +1,5 @@
+//! Mistakes as people make them, and what they are told.
+
 use super::*;
 use crate::domain::signature::spec;
 

@@ -1,3 +1,5 @@
+//! Runs as pure data: order, skips, lists, resumption.
+
 use serde_json::json;
 
 use super::*;

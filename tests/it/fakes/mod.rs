@@ -2,5 +2,8 @@
 //! not expect.
 
 pub mod kube;
+pub mod matrix;
 pub mod metastore;
 pub mod prometheus;
+pub mod slack;
+pub mod webhook_receiver;

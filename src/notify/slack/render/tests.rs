@@ -1,3 +1,5 @@
+//! What a person sees in Slack, and that no text makes Slack refuse a message.
+
 use proptest::prelude::*;
 
 use super::{super::super::samples, *};

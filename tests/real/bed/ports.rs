@@ -1,0 +1,24 @@
+//! Free loopback ports. Below the range from which the kernel takes ports for outgoing connections, so that nothing takes
+//! one between the look and the server's start; never the same one twice in this process.
+
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    sync::atomic::{AtomicU16, Ordering},
+};
+
+const FIRST: u16 = 20_000;
+const COUNT: u16 = 10_000;
+
+/// A port nobody listens on.
+pub fn free() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Another run on this machine starts elsewhere.
+    let start = u16::try_from(std::process::id() * 37 % u32::from(COUNT)).unwrap();
+    for _ in 0..COUNT {
+        let port = FIRST + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port from {FIRST} on");
+}

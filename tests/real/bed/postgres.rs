@@ -1,0 +1,100 @@
+//! A private PostgreSQL cluster. Run by root it changes to the user `postgres`, because the server refuses root.
+
+use std::{fs, os::unix::fs::chown, path::PathBuf, process::Command};
+
+use super::{
+    Bed, ports,
+    process::{Process, run},
+    program,
+};
+
+/// A PostgreSQL that can be stopped and started again on the same port and data.
+pub struct Postgres {
+    /// Its port on 127.0.0.1; the user is `app`, without a password.
+    pub port: u16,
+    folder: PathBuf,
+    programs: PathBuf,
+    process: Process,
+}
+
+impl Postgres {
+    /// Creates a cluster and starts it.
+    pub async fn start(bed: &Bed) -> Self {
+        let folder = bed.folder("postgres");
+        let programs = programs();
+        if let Some((user, group)) = owner() {
+            chown(&folder, Some(user), Some(group)).unwrap();
+        }
+        let data = folder.join("data");
+        let options = ["-U", "app", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"];
+        run(as_owner(&programs.join("initdb")).arg("-D").arg(&data).args(options));
+        let port = ports::free();
+        let process = serve(&programs, &folder, port);
+        let mut postgres = Self { port, folder, programs, process };
+        postgres.until_ready().await;
+        postgres
+    }
+
+    /// Ends it as an operator would: open sessions are cut off.
+    pub async fn stop(&mut self) {
+        self.process.stop("INT").await;
+    }
+
+    /// Starts it again after [`Self::stop`].
+    pub async fn start_again(&mut self) {
+        self.process = serve(&self.programs, &self.folder, self.port);
+        self.until_ready().await;
+    }
+
+    /// Runs SQL in a database.
+    pub fn sql(&self, database: &str, sql: &str) -> String {
+        run(self.psql(database).args(["-c", sql]))
+    }
+
+    fn psql(&self, database: &str) -> Command {
+        let mut command = Command::new(self.programs.join("psql"));
+        command.args(["-h", "127.0.0.1", "-U", "app", "-X", "-At", "-v", "ON_ERROR_STOP=1"]);
+        command.args(["-p", &self.port.to_string(), "-d", database]);
+        command
+    }
+
+    async fn until_ready(&mut self) {
+        let mut ask = self.psql("postgres");
+        ask.args(["-c", "SELECT 1"]);
+        self.process
+            .until_ready(async || {
+                ask.output().ok().filter(|output| output.status.success()).map(drop)
+            })
+            .await;
+    }
+}
+
+fn serve(programs: &std::path::Path, folder: &std::path::Path, port: u16) -> Process {
+    let mut command = as_owner(&programs.join("postgres"));
+    command.arg("-D").arg(folder.join("data")).args(["-p", &port.to_string()]);
+    command.args(["-c", "listen_addresses=127.0.0.1", "-c"]);
+    command.arg(format!("unix_socket_directories={}", folder.display()));
+    Process::start("postgres", &mut command, folder.join("log"))
+}
+
+/// The newest server's programs.
+fn programs() -> PathBuf {
+    let versions = fs::read_dir(program("/usr/lib/postgresql")).unwrap().flatten();
+    let found =
+        versions.map(|entry| entry.path().join("bin")).filter(|b| b.join("initdb").exists());
+    found.max().expect("no PostgreSQL server is installed; run ./tests/run install")
+}
+
+/// User and group ids of `postgres`, when we are root.
+fn owner() -> Option<(u32, u32)> {
+    let number = |args: &[&str]| run(Command::new("id").args(args)).trim().parse::<u32>().unwrap();
+    (number(&["-u"]) == 0).then(|| (number(&["-u", "postgres"]), number(&["-g", "postgres"])))
+}
+
+fn as_owner(binary: &std::path::Path) -> Command {
+    let Some((user, group)) = owner() else { return Command::new(binary) };
+    let mut command = Command::new("/usr/bin/setpriv");
+    command.args([format!("--reuid={user}"), format!("--regid={group}")]);
+    command.arg("--clear-groups").arg(binary).current_dir("/");
+    command
+}

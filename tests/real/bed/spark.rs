@@ -1,0 +1,167 @@
+//! Real Spark (PySpark 3.5): a standalone master and worker, and applications on them.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use super::{
+    Bed, ports,
+    process::{Process, find, kill},
+    until, venv,
+};
+
+/// `SPARK_HOME` inside the wheel.
+pub fn home() -> PathBuf {
+    let libraries = venv("spark").join("lib");
+    let mut pythons = std::fs::read_dir(&libraries).unwrap().flatten();
+    let python = pythons.next().expect("a venv has one Python").path();
+    let home = python.join("site-packages/pyspark");
+    assert!(home.exists(), "{} is missing; run ./tests/run install", home.display());
+    home
+}
+
+/// A master with one worker of two cores.
+pub struct Cluster {
+    /// `spark://127.0.0.1:port`.
+    pub master: String,
+    _master: Process,
+    _worker: Process,
+}
+
+/// An application that lost an executor, still running.
+pub struct App {
+    /// The driver's UI and REST API: `http://127.0.0.1:port`.
+    pub ui: String,
+    /// `spark.app.id`.
+    pub id: String,
+    /// What the driver writes.
+    pub driver_log: PathBuf,
+    /// The executor's entry in the driver's REST API, after its removal.
+    pub lost: Value,
+    _driver: Process,
+    _cluster: Cluster,
+}
+
+impl Cluster {
+    /// Starts both and waits until the worker is registered.
+    pub async fn start(bed: &Bed) -> Self {
+        let folder = bed.folder("spark");
+        let (port, web, worker_web) = (ports::free(), ports::free(), ports::free());
+        let master = format!("spark://127.0.0.1:{port}");
+        let mut command = script(&folder, "spark-class");
+        command.arg("org.apache.spark.deploy.master.Master").args(["--host", "127.0.0.1"]);
+        command.args(["--port", &port.to_string(), "--webui-port", &web.to_string()]);
+        let mut first = Process::start("spark-master", &mut command, folder.join("master.log"));
+        let state = format!("http://127.0.0.1:{web}/json/");
+        first.until_ready(async || bed.json(&state).await).await;
+
+        let mut command = script(&folder, "spark-class");
+        command.arg("org.apache.spark.deploy.worker.Worker").args(["--host", "127.0.0.1"]);
+        command.args(["-c", "2", "-m", "2g", "--webui-port", &worker_web.to_string(), "-d"]);
+        command.arg(folder.join("work")).arg(&master);
+        let mut second = Process::start("spark-worker", &mut command, folder.join("worker.log"));
+        second
+            .until_ready(async || bed.json(&state).await.filter(|s| s["aliveworkers"] == 1))
+            .await;
+        Self { master, _master: first, _worker: second }
+    }
+}
+
+/// Starts an application, kills one of its two executors with SIGKILL while it works, and waits until the driver says why
+/// the executor is gone.
+pub async fn app_losing_an_executor(bed: &Bed) -> App {
+    let cluster = Cluster::start(bed).await;
+    let script = bed.file("spark/app.py", WORKING);
+    let (web, port) = (ports::free(), ports::free());
+    let mut command = submit(bed, &cluster.master, &script);
+    let ui = format!("http://127.0.0.1:{web}");
+    let driver_log = bed.folder("spark").join("driver.log");
+    command.env("DRIVER_PORT", port.to_string()).env("UI_PORT", web.to_string());
+    let mut driver = Process::start("spark-driver", &mut command, driver_log.clone());
+    let applications = format!("{ui}/api/v1/applications");
+    let id = driver
+        .until_ready(async || Some(bed.json(&applications).await?[0]["id"].as_str()?.to_owned()))
+        .await;
+
+    let executors = format!("{applications}/{id}/allexecutors");
+    let live = |all: &Value| {
+        let all = all.as_array().into_iter().flatten();
+        all.filter(|e| e["id"] != "driver" && e["isActive"] == true && e["activeTasks"] == 1)
+            .count()
+    };
+    driver.until_ready(async || bed.json(&executors).await.filter(|all| live(all) == 2)).await;
+    let victims = find(&["CoarseGrainedExecutorBackend", &format!("127.0.0.1:{port}"), &id]);
+    kill("KILL", victims.first().expect("two executors run"));
+
+    let lost = until("the driver removes the executor", Duration::from_mins(2), async || {
+        let all = bed.json(&executors).await?;
+        let gone = |e: &&Value| e["isActive"] == false && e["removeReason"].is_string();
+        all.as_array()?.iter().find(gone).cloned()
+    })
+    .await;
+    App { ui, id, driver_log, lost, _driver: driver, _cluster: cluster }
+}
+
+/// Runs a script with `spark-submit` on the master (or `local[1]`), everything on loopback.
+pub fn submit(bed: &Bed, master: &str, script_file: &Path) -> Command {
+    let folder = bed.folder("spark");
+    let mut command = script(&folder, "spark-submit");
+    command.args(["--master", master, "--driver-memory", "512m"]);
+    let settings = [
+        "spark.executor.memory=512m".to_owned(),
+        "spark.executor.cores=1".to_owned(),
+        "spark.cores.max=2".to_owned(),
+        "spark.driver.host=127.0.0.1".to_owned(),
+        "spark.driver.bindAddress=127.0.0.1".to_owned(),
+        format!("spark.local.dir={}", folder.join("local").display()),
+        format!("spark.sql.warehouse.dir={}", folder.join("warehouse").display()),
+    ];
+    for setting in settings {
+        command.args(["--conf", &setting]);
+    }
+    command.arg(script_file);
+    command
+}
+
+/// A script of `SPARK_HOME/bin`, in an environment that keeps it on loopback and in its folder.
+fn script(folder: &Path, name: &str) -> Command {
+    let python = venv("spark").join("bin/python");
+    let mut command = Command::new(home().join("bin").join(name));
+    command
+        .current_dir(folder)
+        .env("SPARK_HOME", home())
+        .env("PYSPARK_PYTHON", &python)
+        .env("PYSPARK_DRIVER_PYTHON", &python)
+        .env("SPARK_LOCAL_IP", "127.0.0.1")
+        .env("SPARK_LOCAL_HOSTNAME", "localhost")
+        .env("SPARK_PUBLIC_DNS", "127.0.0.1")
+        .env("SPARK_LOCAL_DIRS", folder.join("local"))
+        .env("SPARK_DAEMON_MEMORY", "512m")
+        .env("KUBECONFIG", "/dev/null");
+    command
+}
+
+/// Keeps two executors busy in small tasks, so that the loss of one is noticed and survived; then waits to be killed.
+const WORKING: &str = r#"
+import os, threading, time
+from pyspark.sql import SparkSession
+
+spark = (
+    SparkSession.builder.appName("nightly-etl")
+    .config("spark.ui.port", os.environ["UI_PORT"])
+    .config("spark.driver.port", os.environ["DRIVER_PORT"])
+    .getOrCreate()
+)
+
+def slow(rows):
+    for row in rows:
+        time.sleep(1)
+        yield row
+
+print(spark.sparkContext.parallelize(range(120), 12).mapPartitions(slow).count(), flush=True)
+threading.Event().wait()
+"#;
