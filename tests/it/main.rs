@@ -15,6 +15,7 @@ mod flow_steps;
 mod hive_steps;
 mod http;
 mod http_slack;
+mod http_ui;
 mod kube_steps;
 mod net_steps;
 mod oncall;
