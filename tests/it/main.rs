@@ -12,6 +12,7 @@ mod bench;
 mod channels;
 mod fakes;
 mod flow_steps;
+mod heartbeats;
 mod hive_steps;
 mod http;
 mod http_slack;
