@@ -18,5 +18,6 @@ mod http_slack;
 mod kube_steps;
 mod net_steps;
 mod oncall;
+mod playbooks;
 mod spark_steps;
 mod store;
