@@ -20,5 +20,6 @@ mod http_ui;
 mod kube_steps;
 mod net_steps;
 mod oncall;
+mod playbooks;
 mod spark_steps;
 mod store;

@@ -1,4 +1,4 @@
-//! Cassettes recorded, replayed and compared.
+//! Stories of tests: what passes, and how a difference reads.
 
 use super::*;
 use crate::playbook::{
