@@ -208,7 +208,7 @@ fn channels(
         };
         transports.push(Channel::Matrix(Matrix::new(http.clone(), settings, clock.clone())));
     }
-    let mut channels = Channels::new(transports);
+    let mut channels = Channels::new(transports, clock);
     for (name, channel) in &config.channels {
         match (channel, &config.webhook) {
             (config::Channel::Webhook(url), Some(webhook)) => {
