@@ -81,7 +81,7 @@ struct Whatif {
 /// Where on-call files are named, and how to answer.
 #[derive(Debug, Args)]
 struct From {
-    /// Configuration file; without one, $PARAMEDIC_CONFIG, else the defaults
+    /// Configuration file; without one, `$PARAMEDIC_CONFIG`, else the defaults
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How to answer

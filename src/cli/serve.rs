@@ -18,7 +18,7 @@ const GRACE: Duration = Duration::from_secs(20);
 /// Runs the daemon
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Serve {
-    /// Configuration file; without one, $PARAMEDIC_CONFIG, else the defaults
+    /// Configuration file; without one, `$PARAMEDIC_CONFIG`, else the defaults
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }

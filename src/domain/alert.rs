@@ -122,7 +122,7 @@ struct Outer<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an alert")]
 struct Inner {
     status: Status,
     labels: Labels,
@@ -175,6 +175,15 @@ pub fn split(body: &[u8], size: usize) -> Result<Vec<Vec<u8>>, NotAPayload> {
 }
 
 fn outer(body: &[u8]) -> Result<Outer<'_>, NotAPayload> {
+    // A derived reader would also take a list, field by field.
+    if !is_object(body) {
+        return Err(NotAPayload {
+            reason: "not an Alertmanager webhook payload, which is a JSON object with an `alerts` array: it does not begin with `{`".to_owned(),
+            path: ".".to_owned(),
+            line: 1,
+            column: 1,
+        });
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let outer: Result<Outer<'_>, _> = serde_path_to_error::deserialize(&mut reader);
     let outer = outer.map_err(|error| {
@@ -199,6 +208,10 @@ fn outer(body: &[u8]) -> Result<Outer<'_>, NotAPayload> {
 }
 
 fn one(index: usize, raw: &RawValue, received_at: Timestamp) -> Result<Alert, Rejected> {
+    if !is_object(raw.get().as_bytes()) {
+        let reason = "not an alert, which is a JSON object".to_owned();
+        return Err(Rejected { path: format!("alerts[{index}]"), reason });
+    }
     let mut reader = serde_json::Deserializer::from_str(raw.get());
     let inner: Inner = serde_path_to_error::deserialize(&mut reader).map_err(|error| Rejected {
         path: cut(format!("alerts[{index}].{}", error.path()).trim_end_matches('.')),
@@ -219,6 +232,10 @@ fn one(index: usize, raw: &RawValue, received_at: Timestamp) -> Result<Alert, Re
         generator_url: clean(&inner.generator_url.unwrap_or_default(), 8192),
         fingerprint,
     })
+}
+
+fn is_object(json: &[u8]) -> bool {
+    json.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
 }
 
 fn without_position(message: &str) -> &str {
@@ -308,7 +325,7 @@ mod tests {
         insta::assert_snapshot!(bad.join("\n"), @r"
         alerts[1].labels.a: invalid type: integer …, expected a string
         alerts[2].status: unknown variant …, expected `firing` or `resolved`
-        alerts[3]: invalid type: integer …, expected struct Inner
+        alerts[3]: not an alert, which is a JSON object
         ");
         assert_eq!(payload.alerts.iter().filter(|a| a.is_ok()).count(), 2);
     }
@@ -317,7 +334,7 @@ mod tests {
     fn what_is_not_a_payload_is_refused_with_its_place() {
         let say = |body: &str| parse(body.as_bytes(), NOW).unwrap_err().to_string();
         insta::assert_snapshot!([say("[]"), say("{}"), say(r#"{"alerts":{}}"#), say("{\"alerts\":[\n{]}")].join("\n"), @r"
-        not an Alertmanager webhook payload, which is a JSON object with an `alerts` array: missing field `alerts` (at ., line 1, column 2)
+        not an Alertmanager webhook payload, which is a JSON object with an `alerts` array: it does not begin with `{` (at ., line 1, column 1)
         not an Alertmanager webhook payload, which is a JSON object with an `alerts` array: missing field `alerts` (at ., line 1, column 2)
         not an Alertmanager webhook payload, which is a JSON object with an `alerts` array: invalid type: map, expected a sequence (at alerts, line 1, column 10)
         not an Alertmanager webhook payload, which is a JSON object with an `alerts` array: key must be a string (at alerts[0], line 2, column 2)

@@ -50,8 +50,8 @@ impl governor::clock::Clock for RateClock {
 }
 
 /// All configured channels and transports.
+#[derive(Default)]
 pub struct Channels {
-    clock: Clock,
     transports: BTreeMap<String, Arc<Transport>>,
     named: BTreeMap<String, (Arc<Transport>, String)>,
 }
@@ -63,8 +63,7 @@ impl Channels {
             let transport = Transport::new(channel, clock);
             (transport.kind().to_owned(), Arc::new(transport))
         });
-        let transports = transports.collect();
-        Self { clock: clock.clone(), transports, named: BTreeMap::new() }
+        Self { transports: transports.collect(), named: BTreeMap::new() }
     }
 
     /// Adds a channel on the transport of its kind; false when there is none.
@@ -73,12 +72,6 @@ impl Channels {
         let Some(transport) = self.transports.get(kind).cloned() else { return false };
         self.named.insert(name.to_owned(), (transport, address.to_owned()));
         true
-    }
-
-    /// Adds a channel with a transport of its own, such as a webhook.
-    pub fn add_own(&mut self, name: &str, channel: Channel) {
-        let own = (Arc::new(Transport::new(channel, &self.clock)), String::new());
-        self.named.insert(name.to_owned(), own);
     }
 
     /// The transport and address behind a channel's name.

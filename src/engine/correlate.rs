@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::{Engine, Source, alarm::Alarm, change::include};
+use super::{Engine, Source, alarm::Alarm, change::include, heartbeats};
 use crate::{
     domain::{
         alert::{self, Alert, Envelope, Labels, Rejected, Status},
@@ -80,6 +80,11 @@ impl Engine {
                 Ok(alert) => alerts.push(prepared(alert, &source)),
                 Err(bad) => rejected.push(bad),
             }
+        }
+        let (name, at) = (&delivery.source, delivery.received_at);
+        if let Some(beat) = heartbeats::take_out(&mut alerts, &source, name, at) {
+            let changes = Changes { cursors: vec![beat], ..Changes::default() };
+            self.store.commit(changes, self.now()).await?;
         }
         let mut applied = delivery.applied.min(alerts.len());
         loop {
@@ -325,13 +330,14 @@ impl Engine {
                 policy: team.policy.clone(),
                 channels: team.channels.iter().cloned().collect(),
                 user_channel: team.user_errors.as_ref().map(|user| user.channel.clone()),
+                user_max: team.user_errors.as_ref().map(|user| user.max),
             };
         }
         Routing {
             team: String::new(),
             policy: self.options.default_policy.clone(),
             channels: self.options.default_channels.iter().cloned().collect(),
-            user_channel: None,
+            ..Routing::default()
         }
     }
 }

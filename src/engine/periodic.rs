@@ -11,8 +11,9 @@ use crate::{
 };
 
 /// Every loop: key, interval.
-const LOOPS: [(&str, Duration); 3] = [
+const LOOPS: [(&str, Duration); 4] = [
     ("periodic:invariants", Duration::from_mins(1)),
+    ("periodic:heartbeats", Duration::from_secs(30)),
     ("periodic:gauges", Duration::from_secs(15)),
     ("periodic:retention", Duration::from_mins(10)),
 ];
@@ -42,6 +43,7 @@ impl Engine {
         let every = LOOPS.iter().find(|(key, _)| *key == job.key).map(|(_, every)| *every);
         match job.key.as_str() {
             "periodic:invariants" => self.check_invariants().await?,
+            "periodic:heartbeats" => self.check_heartbeats().await?,
             "periodic:gauges" => self.set_gauges().await?,
             "periodic:retention" => {
                 self.store.bury_tombstones(self.now()).await?;

@@ -19,7 +19,9 @@ mod state;
 mod ui;
 
 use axum::{
-    Router, middleware,
+    Router,
+    extract::DefaultBodyLimit,
+    middleware,
     routing::{get, post},
 };
 
@@ -43,6 +45,7 @@ pub fn router(state: State) -> Router {
         .route("/api/v1/incidents/{id}/timeline", get(incidents::timeline))
         .route("/api/v1/incidents/{id}/{action}", post(actions::act))
         .route("/api/v1/oncall", get(oncall::now))
+        .layer(DefaultBodyLimit::max(routes::MAX_JSON))
         .layer(middleware::from_fn_with_state(state.clone(), auth::people));
     let machines = Router::new()
         .route("/api/v1/alertmanager", post(intake::unnamed).put(intake::unnamed))

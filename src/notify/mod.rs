@@ -4,7 +4,7 @@
 //! order, rate and failover are the engine's, and they are decided by [`Failure`] and [`Caps`] alone.
 
 pub mod console;
-mod markdown;
+pub mod markdown;
 pub mod matrix;
 pub mod press;
 #[cfg(test)]

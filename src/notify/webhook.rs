@@ -1,4 +1,4 @@
-//! Any receiver that speaks Standard Webhooks 1.0: each message as one signed POST.
+//! Any receiver that speaks Standard Webhooks 1.0: each message as one signed POST to the address.
 //!
 //! `webhook-id` is the delivery's key, the same for every attempt, so a receiver that remembers ids sees each message
 //! once. `webhook-timestamp` is this attempt's time. While a secret is rotated both sign. A changed card is a new event
@@ -28,20 +28,17 @@ use crate::{
     ops::clock::Clock,
 };
 
-/// A receiver, and what it checks.
+/// What receivers check.
 #[derive(Clone, Debug)]
 pub struct WebhookSettings {
-    /// Where to; `https`, or `http` inside a trusted network. It may hold a token, so nothing quotes it.
-    pub url: Url,
     /// One secret, two while rotating: `whsec_` and the base64 of 24 to 64 bytes.
     pub secrets: Vec<SecretString>,
 }
 
-/// One receiver; a delivery's address adds nothing.
+/// All receivers that know our secret; each delivery's address is the URL of one.
 #[derive(Debug)]
 pub struct Webhook {
     http: Client,
-    url: Url,
     keys: Vec<SecretSlice<u8>>,
     clock: Clock,
 }
@@ -65,13 +62,14 @@ impl Notifier for Webhook {
     };
 
     async fn send(&self, delivery: &Delivery<'_>) -> Result {
+        let url = url(delivery.address)?;
         let now = self.clock.now();
         let id = id(delivery.key);
         let body = body(delivery, now);
         let seconds = now.as_second().to_string();
         let signature = self.sign(&id, &seconds, &body);
         let mut request =
-            Request::post(self.url.clone(), "post to the webhook", body, "application/json");
+            Request::post(url.clone(), "post to the webhook", body, "application/json");
         for (name, value) in [
             ("webhook-id", &id),
             ("webhook-timestamp", &seconds),
@@ -82,8 +80,9 @@ impl Notifier for Webhook {
                 request = request.header(HeaderName::from_static(name), value);
             }
         }
+        // The rest of the address may be a token, and receipts are shown.
+        let address = url.host_str().unwrap_or("").to_owned();
         let answer = self.http.send(request.timeout(TIMEOUT).max_bytes(64 * 1024)).await;
-        let address = delivery.address.to_owned();
         outcome(answer).map(|()| match (delivery.message, delivery.card) {
             // The first card's id is what everything later is about.
             (Message::Card(_), Some(first)) => first.clone(),
@@ -93,16 +92,13 @@ impl Notifier for Webhook {
 }
 
 impl Webhook {
-    /// A receiver. Fails when its address is not `http` or `https`, when a secret is not one, or when there is none or more than two.
+    /// Signs for receivers. Fails when a secret is not one, or when there is none or more than two.
     pub fn new(
         http: Client,
         settings: &WebhookSettings,
         clock: Clock,
     ) -> std::result::Result<Self, String> {
-        let WebhookSettings { url, secrets } = settings;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err("a webhook's address is an http or https URL".to_owned());
-        }
+        let WebhookSettings { secrets } = settings;
         if secrets.is_empty() || secrets.len() > 2 {
             return Err(format!(
                 "a webhook has one secret, two while rotating; here are {}",
@@ -110,7 +106,7 @@ impl Webhook {
             ));
         }
         let keys = secrets.iter().map(key).collect::<std::result::Result<_, _>>()?;
-        Ok(Self { http, url: url.clone(), keys, clock })
+        Ok(Self { http, keys, clock })
     }
 
     /// `v1,<base64>` of each key, the newest first, with a space between.
@@ -125,6 +121,15 @@ impl Webhook {
         };
         self.keys.iter().filter_map(sign).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// An address of the configuration may hold a token, so it is not quoted.
+fn url(address: &str) -> std::result::Result<Url, Failure> {
+    let url = address.parse::<Url>().ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    url.ok_or_else(|| Failure {
+        outcome: Outcome::Permanent,
+        reason: "the webhook's address is not an http or https URL".to_owned(),
+    })
 }
 
 fn key(secret: &SecretString) -> std::result::Result<SecretSlice<u8>, String> {
@@ -235,7 +240,7 @@ mod tests {
     }
 
     fn webhook(secrets: Vec<SecretString>) -> std::result::Result<Webhook, String> {
-        let settings = WebhookSettings { url: "https://x.org/hook".parse().unwrap(), secrets };
+        let settings = WebhookSettings { secrets };
         Webhook::new(Client::new(Guard::default()).unwrap(), &settings, Clock::System)
     }
 

@@ -11,6 +11,9 @@
 
 mod alertmanager;
 mod bed;
+mod chat;
+mod daemon;
+mod diagnosis;
 mod homeserver;
 mod metastore;
 mod spark;

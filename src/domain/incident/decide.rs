@@ -97,6 +97,7 @@ impl<'a> Deciding<'a> {
                     policy: routing.policy,
                     channels: routing.channels,
                     user_channel: routing.user_channel,
+                    user_max: routing.user_max,
                 });
                 self.start_round(format!("declared by {}", by.name), Duration::ZERO, None);
             }
@@ -142,6 +143,7 @@ impl<'a> Deciding<'a> {
                 policy: routing.policy,
                 channels: routing.channels.into_iter().chain(extra).collect(),
                 user_channel: routing.user_channel,
+                user_max: routing.user_max,
             });
         }
         let reopened = !self.state.is_open() && fired;
@@ -373,8 +375,8 @@ impl<'a> Deciding<'a> {
     fn owners_channel(&self, trusted: bool) -> Option<String> {
         let best = self.state.verdicts.first()?;
         let sure = best.owner == Owner::User && best.confidence >= USER_CONFIDENCE && trusted;
-        let allowed = self.state.severity <= self.env.settings.user_errors_max
-            && self.state.severity < Severity::P0;
+        let max = self.state.user_max.unwrap_or(self.env.settings.user_errors_max);
+        let allowed = self.state.severity <= max && self.state.severity < Severity::P0;
         self.state.user_channel.clone().filter(|_| sure && allowed)
     }
 

@@ -103,10 +103,14 @@ impl<T: Filled> Input<T> {
     pub fn fill(&self, scope: &Scope) -> Result<T, FillError> {
         let text = fill(&self.source, scope)
             .map_err(|reason| FillError::NoValue { template: self.source.clone(), reason })?;
-        T::parse(&text).map_err(|reason| match text.is_empty() {
-            // The usual case: the alert lacks the label. Say that, not that "" is no name.
-            true => FillError::NoValue { template: self.source.clone(), reason: EMPTY.to_owned() },
-            false => FillError::Unusable { template: self.source.clone(), reason },
+        T::parse(&text).map_err(|reason| {
+            let template = self.source.clone();
+            if text.is_empty() {
+                // The usual case: the alert lacks the label. Say that, not that "" is no name.
+                FillError::NoValue { template, reason: EMPTY.to_owned() }
+            } else {
+                FillError::Unusable { template, reason }
+            }
         })
     }
 }

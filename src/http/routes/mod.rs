@@ -22,8 +22,8 @@ use super::{
 };
 use crate::domain::ids::IncidentId;
 
-/// Largest body of an API request, bytes.
-const MAX_JSON: usize = 64 * 1024;
+/// Largest body of an API request or a form, bytes.
+pub const MAX_JSON: usize = 64 * 1024;
 
 /// What the path names; unreadable names are a 404 problem.
 pub struct At<T>(pub T);

@@ -1,3 +1,5 @@
+//! Cassettes recorded, replayed and compared.
+
 use super::*;
 use crate::playbook::{
     source::{self, Kind},

@@ -4,6 +4,7 @@
 //! kernel takes the servers with it.
 
 pub mod alertmanager;
+pub mod daemon;
 pub mod metastore;
 pub mod metric;
 pub mod ports;

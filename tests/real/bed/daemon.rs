@@ -1,0 +1,120 @@
+//! The daemon itself, as people run it: the built binary, a configuration file, a port.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use paramedic::clients::http::{Client, Guard, Method, Request};
+use serde_json::{Value, json};
+
+use super::{Bed, ports, process::Process, until};
+
+/// How long a story waits for the daemon to do something.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A running `paramedic serve`.
+pub struct Daemon {
+    /// `http://127.0.0.1:port`.
+    pub url: String,
+    /// Its process, to stop, freeze and kill.
+    pub process: Process,
+    config: PathBuf,
+    log: PathBuf,
+    http: Client,
+}
+
+impl Daemon {
+    /// Starts one with this much more configuration (YAML at the top level; `DIR` becomes the bed's folder for it).
+    pub async fn start(bed: &Bed, more: &str) -> Self {
+        let (port, folder) = (ports::free(), bed.folder("paramedic"));
+        let more = more.replace("DIR", &folder.display().to_string());
+        let text = format!(
+            "server: {{ listen: '127.0.0.1:{port}' }}\n\
+             store: {{ url: 'sqlite:{}' }}\n\
+             incidents: {{ settle: 2s }}\n\
+             log: {{ level: info }}\n\
+             {more}\n",
+            folder.join("paramedic.db").display()
+        );
+        let config = bed.file("paramedic/paramedic.yaml", &text);
+        let log = folder.join("log");
+        let url = format!("http://127.0.0.1:{port}");
+        let http = Client::new(Guard::default()).unwrap();
+        let process = run(bed, &config, &log, &url).await;
+        Self { url, process, config, log, http }
+    }
+
+    /// Starts it again after it ended.
+    pub async fn starts_again(&mut self, bed: &Bed) {
+        self.process = run(bed, &self.config, &self.log, &self.url).await;
+    }
+
+    /// The webhook for Alertmanager.
+    pub fn webhook(&self) -> String {
+        format!("{}/api/v1/alertmanager", self.url)
+    }
+
+    /// Posts one alert, firing or resolved, as Alertmanager would.
+    pub async fn alert(&self, status: &str, labels: &Value) {
+        let body = json!({
+            "version": "4", "groupKey": "{}:{}", "status": status, "receiver": "paramedic", "groupLabels": {},
+            "commonLabels": labels, "commonAnnotations": {}, "externalURL": "http://am.example.org", "truncatedAlerts": 0,
+            "alerts": [{ "status": status, "labels": labels, "annotations": { "summary": "a story's alert" },
+                         "startsAt": "2026-11-23T03:12:00Z", "endsAt": "0001-01-01T00:00:00Z", "generatorURL": "" }],
+        });
+        self.call(Method::POST, "/api/v1/alertmanager", &body).await;
+    }
+
+    /// A call of the API that must succeed.
+    pub async fn call(&self, method: Method, path: &str, body: &Value) -> Value {
+        let url = format!("{}{path}", self.url).parse().unwrap();
+        let request = match method {
+            Method::GET => Request::get(url, "ask the daemon"),
+            _ => Request::post(url, "ask the daemon", body.to_string(), "application/json"),
+        };
+        let answer = self.http.send(request).await.unwrap().error_for_status("ask the daemon");
+        answer.unwrap().json("ask the daemon").unwrap()
+    }
+
+    /// All incidents, newest first.
+    pub async fn incidents(&self) -> Vec<Value> {
+        let list = self.call(Method::GET, "/api/v1/incidents?status=all", &Value::Null).await;
+        list["items"].as_array().unwrap().clone()
+    }
+
+    /// Waits until the incident looks as wanted; fails with how it looked last.
+    pub async fn until_incident(
+        &self,
+        id: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let path = format!("/api/v1/incidents/{id}");
+        until(&format!("{id}: {what}\n{}", self.process.output()), PATIENCE, async || {
+            let known = self.incidents().await.iter().any(|item| item["id"] == id);
+            let seen = if known {
+                self.call(Method::GET, &path, &Value::Null).await
+            } else {
+                return None;
+            };
+            wanted(&seen).then_some(seen)
+        })
+        .await
+    }
+
+    /// How many pages the console printed.
+    pub fn pages(&self) -> usize {
+        self.process.output().matches(">>> PAGE for ").count()
+    }
+}
+
+async fn run(bed: &Bed, config: &Path, log: &Path, url: &str) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_paramedic"));
+    command.args(["serve", "--config"]).arg(config);
+    let mut process = Process::start("paramedic", &mut command, log.to_owned());
+    let ready = format!("{url}/readyz");
+    process.until_ready(async || bed.get(&ready).await.filter(|r| r.status == 200)).await;
+    process
+}
