@@ -231,7 +231,7 @@ fn channels(
         let webhook = webhook.map_err(anyhow::Error::msg).context("webhook.secret")?;
         transports.push(Channel::Webhook(webhook));
     }
-    let mut channels = Channels::new(transports);
+    let mut channels = Channels::new(transports, clock);
     for (name, channel) in &config.channels {
         let added = channels.add(name, channel.kind(), channel.address());
         anyhow::ensure!(added, "channels.{name}: there is no `{}:` section", channel.kind());

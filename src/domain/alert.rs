@@ -214,8 +214,8 @@ fn one(index: usize, raw: &RawValue, received_at: Timestamp) -> Result<Alert, Re
     }
     let mut reader = serde_json::Deserializer::from_str(raw.get());
     let inner: Inner = serde_path_to_error::deserialize(&mut reader).map_err(|error| Rejected {
-        path: format!("alerts[{index}].{}", error.path()).trim_end_matches('.').to_owned(),
-        reason: without_position(&error.inner().to_string()).to_owned(),
+        path: cut(format!("alerts[{index}].{}", error.path()).trim_end_matches('.')),
+        reason: without_value(without_position(&error.inner().to_string())),
     })?;
     let labels = clean_labels(inner.labels);
     let fingerprint = match inner.fingerprint {
@@ -240,6 +240,19 @@ fn is_object(json: &[u8]) -> bool {
 
 fn without_position(message: &str) -> &str {
     message.rfind(" at line ").map_or(message, |at| &message[..at])
+}
+
+/// A mistake told without the text it was made with: that may be anything, a secret too.
+fn without_value(message: &str) -> String {
+    let quoted = message.find(['"', '`']).zip(message.rfind(", expected"));
+    match quoted {
+        Some((from, to)) if from < to => cut(&format!("{}…{}", &message[..from], &message[to..])),
+        Some(_) | None => cut(message),
+    }
+}
+
+fn cut(text: &str) -> String {
+    clean(text, 200)
 }
 
 fn is_fingerprint(text: &str) -> bool {
@@ -310,8 +323,8 @@ mod tests {
             .map(|r| format!("{}: {}", r.path, r.reason))
             .collect();
         insta::assert_snapshot!(bad.join("\n"), @r"
-        alerts[1].labels.a: invalid type: integer `3`, expected a string
-        alerts[2].status: unknown variant `maybe`, expected `firing` or `resolved`
+        alerts[1].labels.a: invalid type: integer …, expected a string
+        alerts[2].status: unknown variant …, expected `firing` or `resolved`
         alerts[3]: not an alert, which is a JSON object
         ");
         assert_eq!(payload.alerts.iter().filter(|a| a.is_ok()).count(), 2);

@@ -3,6 +3,7 @@
 //! the jobs, does the IO and commits its outcome the same way. There is no in-memory queue whose loss matters.
 
 pub mod actions;
+mod alarm;
 pub mod change;
 pub mod channels;
 pub mod correlate;

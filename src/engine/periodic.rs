@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{Engine, effects};
+use super::{Engine, alarm::Alarm, effects};
 use crate::{
-    domain::severity::Severity,
     ops::metrics as names,
     store::{Again, Changes, Job, JobEnd, NewJob, Repeat},
 };
@@ -74,12 +73,7 @@ impl Engine {
         }
         if !lost.is_empty() {
             let ids: Vec<String> = lost.iter().map(ToString::to_string).collect();
-            let text = format!(
-                "{} had no wake-up planned; it was planned again. This is a bug in Paramedic: please report it.",
-                ids.join(", ")
-            );
-            self.self_alarm("invariant", "wake-up", "A wake-up was lost", &text, Severity::P1)
-                .await?;
+            self.self_alarm(&Alarm::lost_wake_ups(&ids.join(", "))).await?;
         }
         Ok(())
     }

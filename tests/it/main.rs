@@ -10,6 +10,7 @@ mod app;
 mod architecture;
 mod bench;
 mod channels;
+mod engine;
 mod fakes;
 mod flow_steps;
 mod heartbeats;

@@ -242,6 +242,17 @@ impl<'a> Deciding<'a> {
             self.push(Event::Held { until: hold.until, digest, reason });
             return;
         }
+        self.begin_round(policy, reason, hold_page, assignee);
+    }
+
+    fn begin_round(
+        &mut self,
+        policy: &Policy,
+        reason: String,
+        hold_page: Duration,
+        assignee: Option<Who>,
+    ) {
+        let (severity, now) = (self.state.severity, self.env.now);
         let Some(first) = policy.next_step(severity, None) else {
             self.push(Event::NothingDue { reason: NoWake::PolicyWithoutPages });
             return;
@@ -455,8 +466,12 @@ impl<'a> Deciding<'a> {
         if self.state.round.is_some() {
             self.push(Event::EscalatedNow { by });
         } else {
+            // Whoever asks for it now does not mean business hours.
             let reason = format!("{} asked to escalate", by.name);
-            self.start_round(reason, Duration::ZERO, None);
+            match self.policy() {
+                Some(policy) => self.begin_round(policy, reason, Duration::ZERO, None),
+                None => self.start_round(reason, Duration::ZERO, None),
+            }
         }
         Ok(())
     }

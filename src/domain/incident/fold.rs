@@ -225,10 +225,13 @@ fn escalation(state: &mut Incident, at: Timestamp, event: &Event) {
     }
 }
 
+/// The next step comes at once; a new pass of an exhausted policy keeps its time, or it would spin.
 fn bring_forward(state: &mut Incident, at: Timestamp, wanted: bool) {
+    let round = state.round.as_ref();
     if let Wake::Step(due) = state.wake
         && wanted
         && due > at
+        && round.is_some_and(|r| r.policy.next_step(r.severity, r.taken).is_some())
     {
         state.wake = Wake::Step(at);
     }

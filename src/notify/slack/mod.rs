@@ -94,7 +94,12 @@ impl Notifier for Slack {
 
 impl Slack {
     /// A workspace; nothing is sent yet.
-    pub fn new(http: Client, settings: SlackSettings, clock: Clock) -> Self {
+    pub fn new(http: Client, mut settings: SlackSettings, clock: Clock) -> Self {
+        // Methods are joined to it; without the slash they would replace its last part.
+        if !settings.api_url.path().ends_with('/') {
+            let path = format!("{}/", settings.api_url.path());
+            settings.api_url.set_path(&path);
+        }
         Self { http, settings, clock, ids: Mutex::default() }
     }
 
