@@ -26,12 +26,8 @@ const MAX_BLOCKED: usize = 1_000;
 /// A transport with its rate.
 pub struct Transport {
     channel: Channel,
-    limiter: RateLimiter<
-        String,
-        DefaultKeyedStateStore<String>,
-        RateClock,
-        NoOpMiddleware<Duration>,
-    >,
+    limiter:
+        RateLimiter<String, DefaultKeyedStateStore<String>, RateClock, NoOpMiddleware<Duration>>,
     clock: RateClock,
     /// Until when the other side wants to hear nothing, by address, in monotonic time.
     blocked: Mutex<BTreeMap<String, Duration>>,
@@ -119,7 +115,7 @@ impl Transport {
         let now = self.clock.now();
         let blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(until) = blocked.get(address).filter(|until| **until > now) {
-            return Some(*until - now);
+            return Some(until.saturating_sub(now));
         }
         drop(blocked);
         let key = address.to_owned();

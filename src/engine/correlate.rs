@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 
 use super::{Engine, Source, alarm::Alarm, change::include, heartbeats};
@@ -18,7 +17,6 @@ use crate::{
             correlate::{self, Change, Member},
         },
         redact,
-        severity::Severity,
     },
     store::{self, Changes, Delivery, Progress, Stored, deliveries::MAX_ATTEMPTS},
 };
@@ -256,9 +254,9 @@ impl Engine {
             let oncall = self.oncall.get();
             let env = Env { now, oncall: &oncall, settings: &self.options.incidents };
             let mut opened = incident::open(id, opening, severity, Command::Observe(seen), &env)?;
-            let noted = self.decide(&opened.state, notes, now)?;
-            opened.events.extend(noted.events);
-            opened.state = noted.state;
+            let more = self.decide(&opened.state, notes, now)?;
+            opened.events.extend(more.events);
+            opened.state = more.state;
             include(changes, None, &opened, None, now);
             tracing::info!(incident.id = %id, title = opened.state.title, severity = %severity, "incident opened");
             return Ok(());

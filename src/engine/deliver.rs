@@ -72,7 +72,8 @@ impl Engine {
         let end = JobEnd { id: job.id, fence: job.fence, again: None };
         let incident = self.store.incident(id).await?.context("its incident is gone")?.incident;
         let now = self.now();
-        if let Some(until) = paused(&incident, now).filter(|_| incident.is_paging(order.page.round)) {
+        if let Some(until) = paused(&incident, now).filter(|_| incident.is_paging(order.page.round))
+        {
             let again = Again::later(until, "every alert is over; waiting");
             return Ok(self.end_job(JobEnd { again: Some(again), ..end }).await?);
         }

@@ -98,7 +98,11 @@ impl Engine {
                 if let Some(earlier) = cooling(&known, &run, playbook) {
                     commands.push(Command::RunEnded(repeated(earlier)));
                     // Its row says that this opening has had its run; the cooldown still counts from the real one.
-                    along.changes.runs.push(Run { id: run.id, opening: run.opening, ..earlier.clone() });
+                    along.changes.runs.push(Run {
+                        id: run.id,
+                        opening: run.opening,
+                        ..earlier.clone()
+                    });
                     continue;
                 }
                 along.changes.jobs.push(run_job(&incident, &run));

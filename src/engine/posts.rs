@@ -70,9 +70,12 @@ impl Engine {
         let receipt =
             edit.map(|sent| Receipt { address: sent.address.clone(), id: sent.remote_id.clone() });
         // An edit's key must differ from the first send's, or an idempotent channel would drop it.
-        let send_key = format!("{key}:{}", incident.seq);
+        let edit_key = receipt.is_some().then(|| format!("{key}:{}", incident.seq));
+        // So must that of a card sent anew because the first one is gone.
+        let gone = before.as_ref().filter(|sent| sent.state == "gone");
+        let anew_key = gone.map(|sent| format!("{key}:{}", sent.at.as_millisecond()));
         let delivery = Delivery {
-            key: if receipt.is_some() { &send_key } else { &key },
+            key: edit_key.as_ref().or(anew_key.as_ref()).unwrap_or(&key),
             address,
             message: &message,
             card: receipt.as_ref(),

@@ -69,7 +69,9 @@ async fn at_the_deadline_the_next_contact_is_used_and_the_card_says_so() {
 
 #[tokio::test]
 async fn a_wait_that_the_other_side_asks_for_never_goes_past_the_deadline() {
-    for (waits, tries, failover) in [(vec![20, 20], 3, None), (vec![50, 50], 2, Some(50)), (vec![90], 1, Some(0))] {
+    for (waits, tries, failover) in
+        [(vec![20, 20], 3, None), (vec![50, 50], 2, Some(50)), (vec![90], 1, Some(0))]
+    {
         let rig = only_pages(TWO).await;
         for wait in &waits {
             rig.slack.next(POST, Trouble::Limited(*wait));
@@ -159,7 +161,10 @@ async fn a_resolve_before_the_page_left_keeps_it_from_leaving() {
 
 #[tokio::test]
 async fn a_person_reached_through_two_targets_of_a_step_is_paged_once() {
-    let both = TWO.replace("{ at: 0m, page: [\"schedule:primary\"] }", "{ at: 0m, page: [\"schedule:primary\", \"person:ana\"] }");
+    let both = TWO.replace(
+        "{ at: 0m, page: [\"schedule:primary\"] }",
+        "{ at: 0m, page: [\"schedule:primary\", \"person:ana\"] }",
+    );
     let rig = only_pages(&both).await;
     alert(&rig.app, "firing", &[], 0).await;
     rig.live(10).await;

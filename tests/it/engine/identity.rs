@@ -89,7 +89,8 @@ async fn two_sources_with_equal_fingerprints_share_nothing() {
 async fn a_replica_pair_is_one_alert_that_is_over_when_both_say_so() {
     for together in [true, false] {
         let app = TestApp::with("sources: { default: { identity: { ignore: [replica] } } }").await;
-        let of = |replica: &'static str| [("alertname", "A"), ("namespace", "n"), ("replica", replica)];
+        let of =
+            |replica: &'static str| [("alertname", "A"), ("namespace", "n"), ("replica", replica)];
         let (a, b) = (of("a"), of("b"));
         if together {
             app.post_alerts(&payload(&[("firing", &a, 0), ("firing", &b, 1)])).await;

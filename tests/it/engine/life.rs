@@ -17,7 +17,10 @@ async fn it_resolves_after_everything_was_quiet_for_the_settle_time() {
     assert!(app.incident(1).await.is_open());
     live(&app, 1).await;
     let incident = app.incident(1).await;
-    assert_eq!((incident.status, incident.resolution), (Status::Resolved, Some(Resolution::AllResolved)));
+    assert_eq!(
+        (incident.status, incident.resolution),
+        (Status::Resolved, Some(Resolution::AllResolved))
+    );
     assert_sound(&app).await;
 }
 

@@ -155,8 +155,10 @@ fn payload(alerts: &[(&str, &[(&str, &str)], i64)]) -> Value {
 
 /// Posts one alert of name `A` in namespace `n` and runs what follows.
 async fn alert(app: &TestApp, status: &str, labels: &[(&str, &str)], began: i64) {
-    let labels: Vec<_> =
-        [("alertname", "A"), ("namespace", "n")].into_iter().chain(labels.iter().copied()).collect();
+    let labels: Vec<_> = [("alertname", "A"), ("namespace", "n")]
+        .into_iter()
+        .chain(labels.iter().copied())
+        .collect();
     app.post_alerts(&payload(&[(status, &labels, began)])).await;
     app.pump_until_quiet().await;
 }

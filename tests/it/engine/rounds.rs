@@ -149,8 +149,8 @@ async fn a_held_incident_pages_when_work_begins_or_when_somebody_asks() {
     alert(&rig.app, "firing", &[("severity", "warning")], 0).await;
     let acked = act(&rig.app, 1, "ack", &json!({ "by": "Mei" })).await;
     assert_eq!(acked.status, 200);
-    let asked = act(&rig.app, 1, "escalate", &json!({ "by": "Mei" })).await;
-    assert_eq!(asked.status, 200);
+    let escalated = act(&rig.app, 1, "escalate", &json!({ "by": "Mei" })).await;
+    assert_eq!(escalated.status, 200);
     rig.live(2).await;
     assert_eq!(rig.pages(ANA), 1, "whoever escalates now means now");
     assert_sound(&rig.app).await;
