@@ -209,7 +209,7 @@ mod tests {
               not  hive-metastore-down: alertname=~"HiveMetastore(Down|Slow|NoReadyEndpoint)", but alertname is "KubePodCrashLooping"
               not  spark-driver-failed: alertname=~"SparkDriver(OOM|OOMKilled|ExitNonZero|HeapHigh)|SparkApplication(Failed|StuckSubmitted)|SparkSubmissionFailing|SparkPod(Pending|Unschedulable|ConfigError)|SparkImagePull", but alertname is "KubePodCrashLooping"
               not  spark-executor-lost: alertname=~"SparkExecutor(OOMKilled|FailuresHigh|Lost|Evicted|GCOverhead)|SparkNoExecutors|SparkTaskFailureRatio", but alertname is "KubePodCrashLooping"
-              not  watchdog: alertname="Watchdog", but alertname is "KubePodCrashLooping"
+              not  watchdog: alertname="HeartbeatMissing", but alertname is "KubePodCrashLooping"
         "#);
         let json: Value = serde_json::from_str(&said(alert, true).unwrap()).unwrap();
         assert_eq!(json[0]["playbooks"].as_array().unwrap().len(), 5);

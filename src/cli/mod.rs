@@ -47,7 +47,7 @@ enum Command {
     /// Who is on call
     #[command(subcommand)]
     Oncall(Oncall),
-    Whatif(Whatif),
+    Whatif(WhatifFrom),
     Incident(incident::Incident),
 }
 
@@ -62,18 +62,21 @@ struct Check {
 
 #[derive(Debug, Subcommand)]
 enum Oncall {
-    /// Who is on call, until when, and who is next
-    Now {
-        #[command(flatten)]
-        now: oncall::Now,
-        #[command(flatten)]
-        from: From,
-    },
+    Now(OncallNow),
+}
+
+/// Who is on call, until when, and who is next
+#[derive(Debug, Args)]
+struct OncallNow {
+    #[command(flatten)]
+    now: oncall::Now,
+    #[command(flatten)]
+    from: From,
 }
 
 /// Shows who would be paged, when, and through what
 #[derive(Debug, Args)]
-struct Whatif {
+struct WhatifFrom {
     #[command(flatten)]
     whatif: whatif::Whatif,
     #[command(flatten)]
@@ -130,14 +133,14 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => explain::run(&args, today, out),
         Command::Test(args) => test::run(&args, today, out),
         Command::Schema(args) => schema::run(&args, out),
-        Command::Oncall(Oncall::Now { now: asked, from }) => {
+        Command::Oncall(Oncall::Now(OncallNow { now: asked, from })) => {
             print(&asked.run(&from.oncall(now)?, now)?, from.output)
         }
         Command::Incident(args) => {
             let color = std::io::IsTerminal::is_terminal(out);
             incident::run(&args, out, color).await
         }
-        Command::Whatif(Whatif { whatif, from }) => {
+        Command::Whatif(WhatifFrom { whatif, from }) => {
             print(&whatif.run(&from.oncall(now)?, now)?, from.output)
         }
     }
@@ -189,4 +192,25 @@ fn print(answer: &(impl fmt::Display + Serialize), output: Output) -> anyhow::Re
 fn failed(error: &anyhow::Error) -> ExitCode {
     eprintln!("paramedic: {error:#}");
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_command_can_be_parsed() {
+        Cli::command().debug_assert();
+        for line in [
+            "paramedic serve --config a.yaml",
+            "paramedic check --config a.yaml playbooks",
+            "paramedic oncall now --output json",
+            "paramedic whatif --policy p --severity P1",
+        ] {
+            let parsed = Cli::try_parse_from(line.split(' '));
+            assert!(parsed.is_ok(), "{line}: {parsed:?}");
+        }
+    }
 }

@@ -196,7 +196,7 @@ impl fmt::Display for Watch {
         if self.schedules.is_empty() {
             return write!(
                 f,
-                "There is no schedule; `paramedic init` writes an oncall.yaml to start from."
+                "There is no schedule; `deploy/examples/oncall.yaml` is one to start from."
             );
         }
         let head = ["schedule", "on call", "until", "next"].map(ToOwned::to_owned).to_vec();

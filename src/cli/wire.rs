@@ -9,8 +9,11 @@ use super::oncall;
 use crate::{
     clients::{self, Cluster, Clusters, hive, http, kube, prometheus, spark},
     config::{self, Config},
-    domain::incident::{self, correlate::GroupBy},
-    engine::{self, Engine, Options, Shared, channels::Channels},
+    domain::{
+        incident::{self, correlate::GroupBy},
+        matcher::Matcher,
+    },
+    engine::{self, Engine, Options, Shared, channels::Channels, heartbeats::Heartbeat},
     notify::{
         Channel,
         console::Console,
@@ -66,12 +69,13 @@ pub async fn wire(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Resul
     clusters.extend(extra);
     let store = Store::open(&config.store.url, clock.clone(), tasks).await?;
     let engine = Engine::new(engine::Inner {
-        options: options(config, &http),
+        options: options(config, &http)?,
         catalog: Shared::from(reloader.current()),
         oncall: Shared::new(oncall),
         clusters: Clusters::new(clusters),
         channels: channels(config, &http, &clock, console)?,
         owner: owner()?,
+        started_at: now,
         http,
         clock,
         store,
@@ -156,17 +160,13 @@ fn guard(config: &Config) -> anyhow::Result<http::Guard> {
     Ok(http::Guard { allow: allow.map_err(anyhow::Error::msg).context("egress.allow")? })
 }
 
-fn options(config: &Config, http: &http::Client) -> Options {
-    let source = |source: &config::Source| engine::Source {
-        labels: source.labels.clone(),
-        ignore: source.identity.ignore.clone(),
-        alertmanagers: source
-            .alertmanagers
-            .iter()
-            .map(|url| clients::alertmanager::Client::new(http.clone(), url.get().clone()))
-            .collect(),
-    };
-    Options {
+fn options(config: &Config, http: &http::Client) -> anyhow::Result<Options> {
+    let mut sources = BTreeMap::new();
+    for (name, settings) in &config.sources {
+        let source = source(settings, http).with_context(|| format!("sources.{name}"))?;
+        sources.insert(name.clone(), source);
+    }
+    Ok(Options {
         public_url: config.server.link_base(),
         group_by: match &config.incidents.group_by {
             config::GroupBy::Labels(names) => GroupBy::Labels(names.clone()),
@@ -179,10 +179,27 @@ fn options(config: &Config, http: &http::Client) -> Options {
         },
         severity_map: config.severity.map.clone(),
         default_severity: config.severity.default,
-        sources: config.sources.iter().map(|(name, s)| (name.clone(), source(s))).collect(),
+        sources,
         default_policy: config.default_policy().to_owned(),
         default_channels: config.channels.keys().cloned().collect(),
-    }
+    })
+}
+
+fn source(settings: &config::Source, http: &http::Client) -> anyhow::Result<engine::Source> {
+    let heartbeat = settings.heartbeat.as_ref().map(|heartbeat| {
+        let matchers: Result<_, _> = heartbeat.r#match.iter().map(|m| Matcher::parse(m)).collect();
+        let matchers = matchers.map_err(anyhow::Error::msg).context("heartbeat.match")?;
+        let (every, miss) = (heartbeat.every.get(), heartbeat.miss);
+        anyhow::Ok(Heartbeat { matchers, every, miss })
+    });
+    let client =
+        |url: &config::Url| clients::alertmanager::Client::new(http.clone(), url.get().clone());
+    Ok(engine::Source {
+        labels: settings.labels.clone(),
+        ignore: settings.identity.ignore.clone(),
+        alertmanagers: settings.alertmanagers.iter().map(client).collect(),
+        heartbeat: heartbeat.transpose()?,
+    })
 }
 
 fn channels(
@@ -214,7 +231,7 @@ fn channels(
         let webhook = webhook.map_err(anyhow::Error::msg).context("webhook.secret")?;
         transports.push(Channel::Webhook(webhook));
     }
-    let mut channels = Channels::new(transports);
+    let mut channels = Channels::new(transports, clock);
     for (name, channel) in &config.channels {
         let added = channels.add(name, channel.kind(), channel.address());
         anyhow::ensure!(added, "channels.{name}: there is no `{}:` section", channel.kind());
@@ -231,7 +248,7 @@ async fn cluster(
         None => None,
         Some(config::Kube::InCluster) => Some(kube::Client::infer(Some("in-cluster")).await?),
         Some(config::Kube::Kubeconfig(file)) => {
-            Some(kube::Client::infer(file.context.as_deref()).await?)
+            Some(kube::Client::kubeconfig(file.path.as_deref(), file.context.as_deref()).await?)
         }
     };
     let metastores = settings.metastores.iter().map(|(metastore, address)| {

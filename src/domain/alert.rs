@@ -122,7 +122,7 @@ struct Outer<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an alert")]
 struct Inner {
     status: Status,
     labels: Labels,
@@ -175,6 +175,15 @@ pub fn split(body: &[u8], size: usize) -> Result<Vec<Vec<u8>>, NotAPayload> {
 }
 
 fn outer(body: &[u8]) -> Result<Outer<'_>, NotAPayload> {
+    // A derived reader would also take a list, field by field.
+    if !is_object(body) {
+        return Err(NotAPayload {
+            reason: "not an Alertmanager webhook payload, which is a JSON object with an `alerts` array: it does not begin with `{`".to_owned(),
+            path: ".".to_owned(),
+            line: 1,
+            column: 1,
+        });
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let outer: Result<Outer<'_>, _> = serde_path_to_error::deserialize(&mut reader);
     let outer = outer.map_err(|error| {
@@ -199,10 +208,14 @@ fn outer(body: &[u8]) -> Result<Outer<'_>, NotAPayload> {
 }
 
 fn one(index: usize, raw: &RawValue, received_at: Timestamp) -> Result<Alert, Rejected> {
+    if !is_object(raw.get().as_bytes()) {
+        let reason = "not an alert, which is a JSON object".to_owned();
+        return Err(Rejected { path: format!("alerts[{index}]"), reason });
+    }
     let mut reader = serde_json::Deserializer::from_str(raw.get());
     let inner: Inner = serde_path_to_error::deserialize(&mut reader).map_err(|error| Rejected {
-        path: format!("alerts[{index}].{}", error.path()).trim_end_matches('.').to_owned(),
-        reason: without_position(&error.inner().to_string()).to_owned(),
+        path: cut(format!("alerts[{index}].{}", error.path()).trim_end_matches('.')),
+        reason: without_value(without_position(&error.inner().to_string())),
     })?;
     let labels = clean_labels(inner.labels);
     let fingerprint = match inner.fingerprint {
@@ -221,8 +234,25 @@ fn one(index: usize, raw: &RawValue, received_at: Timestamp) -> Result<Alert, Re
     })
 }
 
+fn is_object(json: &[u8]) -> bool {
+    json.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
+}
+
 fn without_position(message: &str) -> &str {
     message.rfind(" at line ").map_or(message, |at| &message[..at])
+}
+
+/// A mistake told without the text it was made with: that may be anything, a secret too.
+fn without_value(message: &str) -> String {
+    let quoted = message.find(['"', '`']).zip(message.rfind(", expected"));
+    match quoted {
+        Some((from, to)) if from < to => cut(&format!("{}…{}", &message[..from], &message[to..])),
+        Some(_) | None => cut(message),
+    }
+}
+
+fn cut(text: &str) -> String {
+    clean(text, 200)
 }
 
 fn is_fingerprint(text: &str) -> bool {
@@ -293,9 +323,9 @@ mod tests {
             .map(|r| format!("{}: {}", r.path, r.reason))
             .collect();
         insta::assert_snapshot!(bad.join("\n"), @r"
-        alerts[1].labels.a: invalid type: integer `3`, expected a string
-        alerts[2].status: unknown variant `maybe`, expected `firing` or `resolved`
-        alerts[3]: invalid type: integer `7`, expected struct Inner
+        alerts[1].labels.a: invalid type: integer …, expected a string
+        alerts[2].status: unknown variant …, expected `firing` or `resolved`
+        alerts[3]: not an alert, which is a JSON object
         ");
         assert_eq!(payload.alerts.iter().filter(|a| a.is_ok()).count(), 2);
     }
@@ -304,7 +334,7 @@ mod tests {
     fn what_is_not_a_payload_is_refused_with_its_place() {
         let say = |body: &str| parse(body.as_bytes(), NOW).unwrap_err().to_string();
         insta::assert_snapshot!([say("[]"), say("{}"), say(r#"{"alerts":{}}"#), say("{\"alerts\":[\n{]}")].join("\n"), @r"
-        not an Alertmanager webhook payload, which is a JSON object with an `alerts` array: missing field `alerts` (at ., line 1, column 2)
+        not an Alertmanager webhook payload, which is a JSON object with an `alerts` array: it does not begin with `{` (at ., line 1, column 1)
         not an Alertmanager webhook payload, which is a JSON object with an `alerts` array: missing field `alerts` (at ., line 1, column 2)
         not an Alertmanager webhook payload, which is a JSON object with an `alerts` array: invalid type: map, expected a sequence (at alerts, line 1, column 10)
         not an Alertmanager webhook payload, which is a JSON object with an `alerts` array: key must be a string (at alerts[0], line 2, column 2)

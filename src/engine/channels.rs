@@ -1,22 +1,48 @@
 //! Where messages can go, and how fast.
 
-use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
+use governor::{
+    Quota, RateLimiter, clock::Clock as _, middleware::NoOpMiddleware,
+    state::keyed::DefaultKeyedStateStore,
+};
 
 use crate::{
     notify::{Caps, Channel, Delivery, Failure, Message, Outcome, Receipt},
-    ops::metrics as names,
+    ops::{clock::Clock, metrics as names},
 };
 
 /// Longest one send may take.
 const SEND_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Addresses whose `Retry-After` is remembered.
+const MAX_BLOCKED: usize = 1_000;
+
 /// A transport with its rate.
 pub struct Transport {
     channel: Channel,
-    limiter: DefaultKeyedRateLimiter<String>,
-    rate_clock: governor::clock::DefaultClock,
+    limiter:
+        RateLimiter<String, DefaultKeyedStateStore<String>, RateClock, NoOpMiddleware<Duration>>,
+    clock: RateClock,
+    /// Until when the other side wants to hear nothing, by address, in monotonic time.
+    blocked: Mutex<BTreeMap<String, Duration>>,
+}
+
+/// Our time as the limiter reads it.
+#[derive(Clone, Debug)]
+struct RateClock(Clock);
+
+impl governor::clock::Clock for RateClock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.monotonic()
+    }
 }
 
 /// All configured channels and transports.
@@ -28,9 +54,9 @@ pub struct Channels {
 
 impl Channels {
     /// The transports that reach persons, by their kinds; channels are added by name.
-    pub fn new(transports: impl IntoIterator<Item = Channel>) -> Self {
+    pub fn new(transports: impl IntoIterator<Item = Channel>, clock: &Clock) -> Self {
         let transports = transports.into_iter().map(|channel| {
-            let transport = Transport::new(channel);
+            let transport = Transport::new(channel, clock);
             (transport.kind().to_owned(), Arc::new(transport))
         });
         Self { transports: transports.collect(), named: BTreeMap::new() }
@@ -62,12 +88,11 @@ impl Channels {
 }
 
 impl Transport {
-    fn new(channel: Channel) -> Self {
-        Self {
-            limiter: RateLimiter::keyed(quota(channel.caps())),
-            rate_clock: governor::clock::DefaultClock::default(),
-            channel,
-        }
+    fn new(channel: Channel, clock: &Clock) -> Self {
+        let clock = RateClock(clock.clone());
+        let (quota, states) = (quota(channel.caps()), DefaultKeyedStateStore::default());
+        let limiter = RateLimiter::new(quota, states, clock.clone());
+        Self { channel, limiter, clock, blocked: Mutex::default() }
     }
 
     /// Its kind.
@@ -87,9 +112,25 @@ impl Transport {
 
     /// How long to wait before the next message to this address; `None`: go on.
     pub fn wait(&self, address: &str) -> Option<Duration> {
+        let now = self.clock.now();
+        let blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until) = blocked.get(address).filter(|until| **until > now) {
+            return Some(*until - now);
+        }
+        drop(blocked);
         let key = address.to_owned();
         let refused = self.limiter.check_key(&key).err()?;
-        Some(refused.wait_time_from(self.rate_clock.now()).max(Duration::from_millis(50)))
+        Some(refused.wait_time_from(now).max(Duration::from_millis(50)))
+    }
+
+    /// Remembers that the other side asked for silence.
+    fn block(&self, address: &str, wait: Duration) {
+        let now = self.clock.now();
+        let mut blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
+        blocked.retain(|_, until| *until > now);
+        if blocked.len() < MAX_BLOCKED {
+            blocked.insert(address.to_owned(), now.saturating_add(wait));
+        }
     }
 
     /// Sends once, with a deadline. A timeout leaves it open whether the message arrived.
@@ -101,6 +142,9 @@ impl Transport {
                 reason: format!("{} gave no answer in {SEND_TIMEOUT:?}", self.kind()),
             })
         });
+        if let Err(Failure { outcome: Outcome::Retry { after: Some(wait) }, .. }) = &sent {
+            self.block(delivery.address, *wait);
+        }
         let outcome = match sent.as_ref().map_err(|failure| failure.outcome) {
             Ok(_) => "ok",
             Err(Outcome::Retry { .. }) => "retry",

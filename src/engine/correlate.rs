@@ -3,12 +3,12 @@
 //! One delivery is applied in transactions of at most 500 alerts, each with the cursor it moves; a crash in between
 //! repeats nothing. A delivery that fails three times is set aside, its alerts are paged as they are, and the next one goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::{Engine, Source, change::include};
+use super::{Engine, Source, alarm::Alarm, change::include, heartbeats};
 use crate::{
     domain::{
         alert::{self, Alert, Envelope, Labels, Rejected, Status},
@@ -28,11 +28,22 @@ const BATCH: usize = 500;
 
 /// Changes of one incident within a batch.
 struct Group {
+    id: IncidentId,
     stored: Option<Stored>,
     first: Alert,
     key: String,
+    /// What the card must say of how it was grouped.
+    note: Option<&'static str>,
     changes: Vec<(Alert, Change)>,
-    members: Vec<Member>,
+    /// By identity: what the store knows, and what will be.
+    members: BTreeMap<String, (Option<Member>, Member)>,
+}
+
+/// A batch's groups, and where each alert's identity went: an alert may come twice in one webhook.
+#[derive(Default)]
+struct Groups {
+    by_slot: BTreeMap<String, Group>,
+    slots: BTreeMap<String, String>,
 }
 
 impl Engine {
@@ -40,7 +51,7 @@ impl Engine {
     pub async fn apply_next(&self) -> anyhow::Result<bool> {
         let Some(delivery) = self.store.next_delivery().await? else { return Ok(false) };
         let id = delivery.id;
-        match self.apply(delivery).await {
+        match self.apply(&delivery).await {
             Ok(()) => Ok(true),
             Err(error) => {
                 let attempts = self.store.delivery_failed(id).await?;
@@ -51,15 +62,16 @@ impl Engine {
                     "a delivery could not be applied"
                 );
                 if attempts >= MAX_ATTEMPTS {
-                    self.set_aside(id, &format!("{error:#}")).await?;
+                    self.set_aside(&delivery, &format!("{error:#}")).await?;
                 }
                 Ok(true)
             }
         }
     }
 
-    async fn apply(&self, delivery: Delivery) -> anyhow::Result<()> {
-        let payload = alert::parse(&delivery.body, delivery.received_at)?;
+    async fn apply(&self, delivery: &Delivery) -> anyhow::Result<()> {
+        let mut payload = alert::parse(&delivery.body, delivery.received_at)?;
+        clean(&mut payload.envelope);
         let source = self.options.sources.get(&delivery.source).cloned().unwrap_or_default();
         let mut alerts = Vec::with_capacity(payload.alerts.len());
         let mut rejected = Vec::new();
@@ -68,6 +80,11 @@ impl Engine {
                 Ok(alert) => alerts.push(prepared(alert, &source)),
                 Err(bad) => rejected.push(bad),
             }
+        }
+        let (name, at) = (&delivery.source, delivery.received_at);
+        if let Some(beat) = heartbeats::take_out(&mut alerts, &source, name, at) {
+            let changes = Changes { cursors: vec![beat], ..Changes::default() };
+            self.store.commit(changes, self.now()).await?;
         }
         let mut applied = delivery.applied.min(alerts.len());
         loop {
@@ -80,7 +97,7 @@ impl Engine {
             };
             let bad = if last { std::mem::take(&mut rejected) } else { vec![] };
             let batch = &alerts[applied..end];
-            self.apply_batch(&delivery, &payload.envelope, &source, batch, bad, progress).await?;
+            self.apply_batch(delivery, &payload.envelope, &source, batch, bad, progress).await?;
             applied = end;
             if last {
                 return Ok(());
@@ -103,18 +120,15 @@ impl Engine {
             if !rejected.is_empty() {
                 let named = rejected.iter().map(|r| (delivery.source.clone(), r.clone()));
                 changes.rejected.extend(named);
+                let alarm = Alarm::cannot_read(&delivery.source, &rejected);
+                self.raise(&mut changes, &alarm, now).await?;
             }
             let groups = self.groups(delivery, envelope, source, alerts, &mut changes, now).await?;
             for group in groups {
                 self.apply_group(group, envelope, &delivery.source, &mut changes, now).await?;
             }
             match self.store.commit(changes, now).await {
-                Ok(()) => {
-                    if !rejected.is_empty() {
-                        self.cannot_read(&delivery.source, &rejected).await?;
-                    }
-                    return Ok(());
-                }
+                Ok(()) => return Ok(()),
                 Err(store::Error::Conflict) => {}
                 Err(other) => return Err(other.into()),
             }
@@ -132,38 +146,75 @@ impl Engine {
         changes: &mut Changes,
         now: Timestamp,
     ) -> anyhow::Result<Vec<Group>> {
-        let mut known: BTreeMap<String, Option<Member>> = BTreeMap::new();
-        let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+        let mut stored: BTreeMap<String, Option<Member>> = BTreeMap::new();
+        let mut quiet: BTreeMap<String, Member> = BTreeMap::new();
+        let mut groups = Groups::default();
         for alert in alerts {
             let identity = correlate::identity(alert, &source.ignore);
-            if !known.contains_key(&identity) {
+            if !stored.contains_key(&identity) {
                 let member = self.store.member(&delivery.source, &identity).await?;
-                known.insert(identity.clone(), member);
+                stored.insert(identity.clone(), member);
             }
-            let before = known.get(&identity).cloned().flatten();
+            let before = groups
+                .member(&identity)
+                .or_else(|| quiet.get(&identity))
+                .or_else(|| stored.get(&identity).and_then(Option::as_ref))
+                .cloned();
             let (name, seq) = (&delivery.source, delivery.id);
             let (member, change) =
                 correlate::observe(before, name, alert, &source.ignore, seq, now);
-            known.insert(identity, Some(member.clone()));
-            if matches!(change, Change::Seen | Change::Stale | Change::EndedUnseen) {
-                changes.members.push(member);
+            let is_quiet = matches!(change, Change::Seen | Change::Stale | Change::EndedUnseen);
+            if let Some(group) = groups.of(&identity) {
+                group.put(&identity, None, member);
+                if !is_quiet {
+                    group.changes.push((alert.clone(), change));
+                }
                 continue;
             }
-            let cluster = alert.label("cluster");
-            let (key, _) = correlate::key(name, alert, envelope, cluster, &self.options.group_by);
-            let stored = self.home(&member, &key, now).await?;
-            let slot = stored.as_ref().map_or_else(|| key.clone(), |s| s.incident.id.to_string());
-            let group = groups.entry(slot).or_insert_with(|| Group {
-                stored,
-                first: alert.clone(),
-                key,
-                changes: vec![],
-                members: vec![],
-            });
-            group.changes.push((alert.clone(), change));
-            group.members.push(member);
+            if is_quiet {
+                quiet.insert(identity, member);
+                continue;
+            }
+            quiet.remove(&identity);
+            let known = stored.get(&identity).cloned().flatten();
+            let slot = self.slot(&mut groups, name, envelope, alert, &member, now).await?;
+            groups.slots.insert(identity.clone(), slot);
+            if let Some(group) = groups.of(&identity) {
+                // An alert that was in another, closed incident is new in this one.
+                let moved = change == Change::FiredAgain && member.incident != Some(group.id);
+                let change = if moved { Change::Fired } else { change };
+                group.put(&identity, known, member);
+                group.changes.push((alert.clone(), change));
+            }
         }
-        Ok(groups.into_values().collect())
+        changes.members.extend(quiet.into_values());
+        Ok(groups.by_slot.into_values().collect())
+    }
+
+    /// The name of the group an alert belongs to, which is there afterwards.
+    async fn slot(
+        &self,
+        groups: &mut Groups,
+        source: &str,
+        envelope: &Envelope,
+        alert: &Alert,
+        member: &Member,
+        now: Timestamp,
+    ) -> anyhow::Result<String> {
+        let cluster = alert.label("cluster");
+        let (key, note) = correlate::key(source, alert, envelope, cluster, &self.options.group_by);
+        let stored = self.home(member, &key, now).await?;
+        let slot = stored.as_ref().map_or_else(|| key.clone(), |s| s.incident.id.to_string());
+        if !groups.by_slot.contains_key(&slot) {
+            let id = match &stored {
+                Some(stored) => stored.incident.id,
+                None => self.store.next_incident().await?,
+            };
+            let (first, changes, members) = (alert.clone(), vec![], BTreeMap::new());
+            let group = Group { id, stored, first, key, note, changes, members };
+            groups.by_slot.insert(slot.clone(), group);
+        }
+        Ok(slot)
     }
 
     /// The incident an alert belongs to: where it is a member already while that is open; else the open one with its key;
@@ -193,29 +244,27 @@ impl Engine {
         changes: &mut Changes,
         now: Timestamp,
     ) -> anyhow::Result<()> {
-        let stored = group.stored.take();
-        let id = match &stored {
-            Some(stored) => stored.incident.id,
-            None => self.store.next_incident().await?,
-        };
+        let (stored, id) = (group.stored.take(), group.id);
         let state = stored.as_ref().map(|s| &s.incident);
-        let seen = self.observation(&group, id, state, envelope).await?;
-        for mut member in group.members {
-            member.incident = Some(id);
-            changes.members.push(member);
-        }
+        let seen = self.observation(&group, state, envelope).await?;
+        let notes = self.caveats(&group, state);
+        changes.members.extend(group.members.into_values().map(|(_, member)| member));
         let Some(stored) = stored else {
             let opening = opening(&group.first, &group.changes, group.key, source, envelope);
             let asked = seen.matched.iter().filter_map(|m| m.severity).chain(seen.severity).max();
             let severity = asked.unwrap_or(self.options.default_severity);
             let oncall = self.oncall.get();
             let env = Env { now, oncall: &oncall, settings: &self.options.incidents };
-            let opened = incident::open(id, opening, severity, Command::Observe(seen), &env)?;
+            let mut opened = incident::open(id, opening, severity, Command::Observe(seen), &env)?;
+            let noted = self.decide(&opened.state, notes, now)?;
+            opened.events.extend(noted.events);
+            opened.state = noted.state;
             include(changes, None, &opened, None, now);
             tracing::info!(incident.id = %id, title = opened.state.title, severity = %severity, "incident opened");
             return Ok(());
         };
-        let decision = self.decide(&stored.incident, vec![Command::Observe(seen)], now)?;
+        let commands = [vec![Command::Observe(seen)], notes].concat();
+        let decision = self.decide(&stored.incident, commands, now)?;
         include(changes, Some(&stored.incident), &decision, Some(stored.version), now);
         Ok(())
     }
@@ -223,7 +272,6 @@ impl Engine {
     async fn observation(
         &self,
         group: &Group,
-        id: IncidentId,
         state: Option<&Incident>,
         envelope: &Envelope,
     ) -> anyhow::Result<Observation> {
@@ -231,23 +279,17 @@ impl Engine {
             let matching = group.changes.iter().filter(|(_, change)| *change == wanted);
             u64::try_from(matching.count()).unwrap_or(u64::MAX)
         };
-        let fired: Vec<&Alert> = group
-            .changes
-            .iter()
-            .filter(|(_, change)| matches!(change, Change::Fired | Change::FiredAgain))
-            .map(|(alert, _)| alert)
-            .collect();
-        let (mut firing, mut members) = self.store.member_counts(id).await?;
+        let fired = group.fired();
         let (new, again, ended) =
             (count(Change::Fired), count(Change::FiredAgain), count(Change::Ended));
-        // Members that come from another, closed incident are new here.
-        let moved = group
-            .members
-            .iter()
-            .filter(|member| member.incident.is_some_and(|home| home != id))
-            .count();
-        members += new + u64::try_from(moved).unwrap_or(0);
-        firing = (firing + new + again).saturating_sub(ended);
+        let (mut firing, mut members) = self.store.member_counts(group.id).await?;
+        for (known, member) in group.members.values() {
+            match known.as_ref().filter(|known| known.incident == Some(group.id)) {
+                Some(known) => firing -= u64::from(known.status == Status::Firing).min(firing),
+                None => members += 1,
+            }
+            firing += u64::from(member.status == Status::Firing);
+        }
         let severities = fired.iter().map(|alert| {
             correlate::severity(alert, &self.options.severity_map, self.options.default_severity)
         });
@@ -270,6 +312,15 @@ impl Engine {
         })
     }
 
+    /// What the card must say besides: groups that could not be used, playbooks whose condition could not be answered.
+    fn caveats(&self, group: &Group, state: Option<&Incident>) -> Vec<Command> {
+        let note = group.note.filter(|_| state.is_none()).map(str::to_owned);
+        let notes: BTreeSet<String> =
+            note.into_iter().chain(self.unanswered(&group.fired())).collect();
+        let is_new = |text: &String| state.is_none_or(|s| !s.caveats.contains(text));
+        notes.into_iter().filter(is_new).map(Command::Caveat).collect()
+    }
+
     /// Who owns alerts with these labels.
     pub(super) fn routing(&self, labels: &Labels) -> Routing {
         let oncall = self.oncall.get();
@@ -279,83 +330,43 @@ impl Engine {
                 policy: team.policy.clone(),
                 channels: team.channels.iter().cloned().collect(),
                 user_channel: team.user_errors.as_ref().map(|user| user.channel.clone()),
+                user_max: team.user_errors.as_ref().map(|user| user.max),
             };
         }
         Routing {
             team: String::new(),
             policy: self.options.default_policy.clone(),
             channels: self.options.default_channels.iter().cloned().collect(),
-            user_channel: None,
+            ..Routing::default()
         }
-    }
-
-    /// Alerts that could not be read raise one incident per source.
-    async fn cannot_read(&self, source: &str, rejected: &[Rejected]) -> anyhow::Result<()> {
-        let lines: Vec<String> =
-            rejected.iter().take(5).map(|r| format!("{}: {}", r.path, r.reason)).collect();
-        let text = format!(
-            "{} alerts of source {source} could not be read. {}",
-            rejected.len(),
-            lines.join("; ")
-        );
-        self.self_alarm("cannot-read", source, "Cannot read alert", &text, Severity::P2).await
-    }
-
-    async fn set_aside(&self, id: i64, reason: &str) -> anyhow::Result<()> {
-        let changes = Changes { delivery: Some(Progress::Poisoned(id)), ..Changes::default() };
-        self.store.commit(changes, self.now()).await?;
-        let text = format!(
-            "Delivery {id} could not be applied and was set aside: {reason}. Its alerts are NOT shown as incidents; look at them in Alertmanager."
-        );
-        self.self_alarm(
-            "poisoned",
-            &id.to_string(),
-            "A webhook could not be applied",
-            &text,
-            Severity::P1,
-        )
-        .await
-    }
-
-    /// Paramedic's own alarm: an incident like any other, under the default policy.
-    pub(super) async fn self_alarm(
-        &self,
-        kind: &str,
-        about: &str,
-        title: &str,
-        text: &str,
-        severity: Severity,
-    ) -> anyhow::Result<()> {
-        tracing::error!(kind, about, text, "self-alarm");
-        let key = format!("self/{kind}/{about}");
-        if let Some(stored) = self.store.incident_by_key(&key).await?
-            && stored.incident.is_open()
-        {
-            let by = paramedic();
-            let note = Command::Note { by, text: text.to_owned() };
-            self.change(stored.incident.id, vec![note], super::change::Along::default()).await?;
-            return Ok(());
-        }
-        let opening = Opening {
-            source: correlate::DECLARED.to_owned(),
-            key,
-            title: format!("Paramedic: {title}"),
-            cluster: String::new(),
-            labels: Labels::from([("alertname".to_owned(), format!("Paramedic{kind}"))]),
-            annotations: Labels::from([("summary".to_owned(), text.to_owned())]),
-            generator_url: String::new(),
-            external_url: String::new(),
-            since: self.now(),
-        };
-        let routing = self.routing(&Labels::new());
-        let declare = Command::Declare { by: paramedic(), routing };
-        self.open(opening, severity, declare).await.context("open the self-alarm")?;
-        Ok(())
     }
 }
 
-fn paramedic() -> incident::Who {
-    incident::Who { id: String::new(), name: "Paramedic".to_owned(), via: "itself".to_owned() }
+impl Groups {
+    fn of(&mut self, identity: &str) -> Option<&mut Group> {
+        self.by_slot.get_mut(self.slots.get(identity)?)
+    }
+
+    fn member(&self, identity: &str) -> Option<&Member> {
+        let group = self.by_slot.get(self.slots.get(identity)?)?;
+        group.members.get(identity).map(|(_, member)| member)
+    }
+}
+
+impl Group {
+    fn put(&mut self, identity: &str, known: Option<Member>, mut member: Member) {
+        member.incident = Some(self.id);
+        let known = match self.members.remove(identity) {
+            Some((known, _)) => known,
+            None => known,
+        };
+        self.members.insert(identity.to_owned(), (known, member));
+    }
+
+    fn fired(&self) -> Vec<&Alert> {
+        let fired = |change| matches!(change, Change::Fired | Change::FiredAgain);
+        self.changes.iter().filter(|(_, change)| fired(*change)).map(|(alert, _)| alert).collect()
+    }
 }
 
 /// Redacted, with the source's labels where it lacks them.
@@ -363,13 +374,27 @@ fn prepared(mut alert: Alert, source: &Source) -> Alert {
     for (name, value) in &source.labels {
         alert.labels.entry(name.clone()).or_insert_with(|| value.clone());
     }
-    for value in alert.labels.values_mut().chain(alert.annotations.values_mut()) {
-        if let std::borrow::Cow::Owned(clean) = redact::redact(value) {
+    without_secrets(&mut alert.labels);
+    without_secrets(&mut alert.annotations);
+    alert.generator_url = redact::redact(&alert.generator_url).into_owned();
+    alert
+}
+
+/// Redacted, before anything of it becomes part of a key.
+fn clean(envelope: &mut Envelope) {
+    without_secrets(&mut envelope.group_labels);
+    envelope.external_url = redact::redact(&envelope.external_url).into_owned();
+}
+
+fn without_secrets(labels: &mut Labels) {
+    for (name, value) in labels {
+        // kube-state-metrics names Secret objects in a label `secret`: a name, not the secret.
+        if name != "secret" && !value.is_empty() && redact::is_secret_name(name) {
+            redact::MASK.clone_into(value);
+        } else if let std::borrow::Cow::Owned(clean) = redact::redact(value) {
             *value = clean;
         }
     }
-    alert.generator_url = redact::redact(&alert.generator_url).into_owned();
-    alert
 }
 
 fn opening(

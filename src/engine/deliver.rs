@@ -71,18 +71,28 @@ impl Engine {
         let id = job.incident.context("a page without an incident")?;
         let end = JobEnd { id: job.id, fence: job.fence, again: None };
         let incident = self.store.incident(id).await?.context("its incident is gone")?.incident;
-        if let Some(until) = paused(&incident).filter(|_| incident.is_paging(order.page.round)) {
+        let now = self.now();
+        if let Some(until) = paused(&incident, now).filter(|_| incident.is_paging(order.page.round))
+        {
             let again = Again::later(until, "every alert is over; waiting");
             return Ok(self.end_job(JobEnd { again: Some(again), ..end }).await?);
         }
         if !incident.is_paging(order.page.round) {
             return self.not_needed(job, order, &incident, end).await;
         }
+        let earlier = self.store.message(&order.key).await?;
+        if earlier.is_some_and(|earlier| earlier.state == "sent") {
+            // Two targets of one step led to this person; they were paged for the other one.
+            return Ok(self.end_job(end).await?);
+        }
         let Some(transport) = self.channels.transport(&order.page.transport) else {
             return self.give_up(order, &incident, end, "this transport is not configured").await;
         };
-        let now = self.now();
         if let Some(wait) = transport.wait(&order.address) {
+            if SignedDuration::try_from(wait).is_ok_and(|wait| wait > left(&order, now)) {
+                let reason = format!("it may not be sent for another {} s", wait.as_secs());
+                return self.give_up(order, &incident, end, &reason).await;
+            }
             let again = Again::later(after(now, wait), "rate limit");
             return Ok(self.end_job(JobEnd { again: Some(again), ..end }).await?);
         }
@@ -97,29 +107,19 @@ impl Engine {
         };
         match transport.send(&delivery).await {
             Ok(receipt) => self.delivered(order, &incident, end, receipt, message.remark).await,
-            Err(failure) => {
-                let expired = now.duration_since(order.due) >= DEADLINE && job.attempt > 1;
-                let wait = match failure.outcome {
-                    Outcome::Permanent => None,
-                    Outcome::Retry { after: Some(wait) } => SignedDuration::try_from(wait).ok(),
-                    Outcome::Retry { after: None } | Outcome::Unclear | Outcome::CardGone => {
-                        Some(backoff(job.attempt))
-                    }
-                };
-                match wait {
-                    Some(wait) if !expired && wait < DEADLINE => {
-                        let again = Again {
-                            due: now.saturating_add(wait).unwrap_or(now),
-                            unclear: failure.outcome == Outcome::Unclear || job.unclear,
-                            free: false,
-                            reason: failure.reason,
-                            payload: None,
-                        };
-                        Ok(self.end_job(JobEnd { again: Some(again), ..end }).await?)
-                    }
-                    Some(_) | None => self.give_up(order, &incident, end, &failure.reason).await,
+            Err(failure) => match pause(job, &order, failure.outcome, now) {
+                Some(wait) => {
+                    let again = Again {
+                        due: now.saturating_add(wait).unwrap_or(now),
+                        unclear: failure.outcome == Outcome::Unclear || job.unclear,
+                        free: false,
+                        reason: failure.reason,
+                        payload: None,
+                    };
+                    Ok(self.end_job(JobEnd { again: Some(again), ..end }).await?)
                 }
-            }
+                None => self.give_up(order, &incident, end, &failure.reason).await,
+            },
         }
     }
 
@@ -250,6 +250,30 @@ impl Engine {
             state: state.to_owned(),
             remark: remark.to_owned(),
             at: self.now(),
+        }
+    }
+}
+
+/// How long this transport may still try: until its deadline, which a page that is late already gets anew.
+fn left(order: &Order, now: Timestamp) -> SignedDuration {
+    let left = DEADLINE - now.duration_since(order.due);
+    if left.is_positive() { left } else { DEADLINE }
+}
+
+/// The wait before the next attempt, the last one at the deadline; `None`: give this transport up.
+fn pause(job: &Job, order: &Order, outcome: Outcome, now: Timestamp) -> Option<SignedDuration> {
+    let is_over = now.duration_since(order.due) >= DEADLINE;
+    if is_over && job.attempt > 1 {
+        return None;
+    }
+    let left = left(order, now);
+    match outcome {
+        Outcome::Permanent => None,
+        Outcome::Retry { after: Some(wait) } => {
+            SignedDuration::try_from(wait).ok().filter(|wait| *wait <= left)
+        }
+        Outcome::Retry { after: None } | Outcome::Unclear | Outcome::CardGone => {
+            Some(backoff(job.attempt).min(left))
         }
     }
 }

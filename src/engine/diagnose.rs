@@ -13,7 +13,7 @@ use crate::{
         incident::{Command, Incident, Matched, RunEnd, correlate},
         target::Target,
     },
-    playbook::{model::Playbook, plan},
+    playbook::{catalog::Answer, model::Playbook, plan},
     steps,
     store::{Job, JobEnd, NewJob, Repeat, Run, RunState},
 };
@@ -48,6 +48,21 @@ impl Engine {
         matched.into_values().collect()
     }
 
+    /// Playbooks that may be meant but whose condition could not be answered: they do not run, and the card says so.
+    pub(super) fn unanswered(&self, fired: &[&Alert]) -> Vec<String> {
+        let catalog = self.catalog.get();
+        let mut said = Vec::new();
+        for alert in fired {
+            let scope = plan::alert_scope(&alert.labels, &alert.annotations, vec![]);
+            for (playbook, answer) in catalog.explain(&alert.labels, &scope) {
+                if let Answer::Unknown(reason) = answer {
+                    said.push(format!("playbook {} did not run: {reason}", playbook.name));
+                }
+            }
+        }
+        said
+    }
+
     /// Runs a `diagnose` job: starts the runs that are not there yet.
     pub(super) async fn run_diagnose(&self, job: &Job) -> anyhow::Result<()> {
         let id = job.incident.context("a diagnosis without an incident")?;
@@ -76,14 +91,20 @@ impl Engine {
                 if known.iter().any(|known| known.id == run.id) {
                     continue;
                 }
-                if let Some(earlier) = cooling(&known, &run, playbook) {
-                    commands.push(Command::RunEnded(repeated(earlier)));
-                    continue;
-                }
                 commands.push(Command::RunStarted {
                     playbook: playbook.name.clone(),
                     target: run.target.as_ref().map(Target::label).unwrap_or_default(),
                 });
+                if let Some(earlier) = cooling(&known, &run, playbook) {
+                    commands.push(Command::RunEnded(repeated(earlier)));
+                    // Its row says that this opening has had its run; the cooldown still counts from the real one.
+                    along.changes.runs.push(Run {
+                        id: run.id,
+                        opening: run.opening,
+                        ..earlier.clone()
+                    });
+                    continue;
+                }
                 along.changes.jobs.push(run_job(&incident, &run));
                 along.changes.runs.push(run);
             }
@@ -188,7 +209,7 @@ fn cooling<'a>(known: &'a [Run], run: &Run, playbook: &Playbook) -> Option<&'a R
 fn answers(playbook: &Playbook, member: &correlate::Member) -> bool {
     let scope = plan::alert_scope(&member.labels, &member.annotations, vec![]);
     let answer = playbook.answer(&member.labels, &scope);
-    matches!(answer, crate::playbook::catalog::Answer::Matched { .. })
+    matches!(answer, Answer::Matched { .. })
 }
 
 fn repeated(earlier: &Run) -> RunEnd {

@@ -51,7 +51,8 @@ pub fn add(changes: &mut Changes, before: Option<&Incident>, decision: &Decision
 fn wake(changes: &mut Changes, before: Option<&Incident>, state: &Incident, now: Timestamp) {
     let key = wake_key(state.id);
     match state.wake.due() {
-        Some(due) if before.is_none_or(|b| b.wake != state.wake) => {
+        // What is due already is planned anew: the job that wakes it now may be the one that ends with this change.
+        Some(due) if due <= now || before.is_none_or(|b| b.wake != state.wake) => {
             changes.jobs.push(wake_job(state, due.max(now)));
         }
         Some(_) => {}

@@ -1,7 +1,7 @@
 //! Evidence, notes and mentions under the card, in channels that have threads.
 
 use anyhow::Context as _;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::{
@@ -21,6 +21,8 @@ use crate::{
 
 /// Attempts for a thread message; it is helpful, not vital.
 const MAX_ATTEMPTS: i64 = 8;
+/// Between looks whether the card is there to hang it under.
+const CARD_WAIT: SignedDuration = SignedDuration::from_secs(5);
 /// Verdicts whose evidence goes under the card.
 const MAX_VERDICTS: usize = 3;
 
@@ -87,8 +89,12 @@ impl Engine {
         let now = self.now();
         let card = self.store.message(&format!("post:{id}:{channel}")).await?;
         let Some(card) = card.filter(|card| !card.remote_id.is_empty()) else {
-            // Without a card there is nothing to hang it under; its own retries bound this wait.
-            return self.evidence_again(job, end, "the card is not there yet", None, false).await;
+            // Without a card there is nothing to hang it under; the card's own job tries on as long as that matters.
+            let stored = self.store.incident(id).await?;
+            let open = stored.is_some_and(|stored| stored.incident.is_open());
+            let due = now.saturating_add(CARD_WAIT).unwrap_or(now);
+            let again = open.then(|| Again::later(due, "the card is not there yet"));
+            return Ok(self.end_job(JobEnd { again, ..end }).await?);
         };
         if let Some(wait) = transport.wait(address) {
             let again = Again::later(after(now, wait), "rate limit");

@@ -3,6 +3,7 @@
 //! the jobs, does the IO and commits its outcome the same way. There is no in-memory queue whose loss matters.
 
 pub mod actions;
+mod alarm;
 pub mod change;
 pub mod channels;
 pub mod correlate;
@@ -10,6 +11,7 @@ pub mod deliver;
 pub mod diagnose;
 mod effects;
 mod evidence;
+pub mod heartbeats;
 pub mod intake;
 pub mod memory;
 pub mod pages;
@@ -70,6 +72,8 @@ pub struct Source {
     pub ignore: Vec<String>,
     /// Where silences are made.
     pub alertmanagers: Vec<clients::alertmanager::Client>,
+    /// Its watchdog alert, if it has one.
+    pub heartbeat: Option<heartbeats::Heartbeat>,
 }
 
 /// A value that a reload may replace.
@@ -122,6 +126,8 @@ pub struct Inner {
     pub channels: Channels,
     /// This process, as leases name it.
     pub owner: String,
+    /// When this process began; nothing is called missing before a full interval after it.
+    pub started_at: Timestamp,
 }
 
 impl Deref for Engine {

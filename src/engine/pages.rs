@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Engine, change::Along, deliver::Order, effects::priority};
@@ -17,6 +17,9 @@ use crate::{
     },
     store::{Again, Job, JobEnd, NewJob, Repeat},
 };
+
+/// Between looks whether a paused page may go on.
+const PAUSE: SignedDuration = SignedDuration::from_secs(5);
 
 /// A step's target, to be resolved to persons.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +69,7 @@ impl Engine {
         let end = JobEnd { id: job.id, fence: job.fence, again: None };
         let stored = self.store.incident(id).await?.context("its incident is gone")?;
         let incident = stored.incident;
-        if let Some(wait) = paused(&incident) {
+        if let Some(wait) = paused(&incident, self.now()) {
             let again = Again::later(wait, "every alert is over; waiting whether one fires again");
             self.end_job(JobEnd { again: Some(again), ..end }).await?;
             return Ok(());
@@ -120,7 +123,7 @@ impl Engine {
         };
         let make = |(line, at, transport): (usize, Duration, &str)| {
             let address = usable(transport)?;
-            let due = now.saturating_add(jiff::SignedDuration::try_from(at).ok()?).ok()?;
+            let due = now.saturating_add(SignedDuration::try_from(at).ok()?).ok()?;
             Some((
                 at,
                 Order {
@@ -150,10 +153,12 @@ impl Engine {
     }
 }
 
-/// Until when pages wait because the incident settles.
-pub fn paused(incident: &Incident) -> Option<Timestamp> {
+/// Until when pages wait because the incident settles. An alert that fires again ends the wait before, so it is short.
+pub fn paused(incident: &Incident, now: Timestamp) -> Option<Timestamp> {
     match &incident.wake {
-        Wake::Settle(until) | Wake::Suppression(until) => Some(*until),
+        Wake::Settle(until) | Wake::Suppression(until) => {
+            Some((*until).min(now.saturating_add(PAUSE).unwrap_or(*until)))
+        }
         Wake::Step(_)
         | Wake::AckReminder(_)
         | Wake::AckExpiry(_)

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{Engine, effects};
+use super::{Engine, alarm::Alarm, effects};
 use crate::{
-    domain::severity::Severity,
     ops::metrics as names,
     store::{Again, Changes, Job, JobEnd, NewJob, Repeat},
 };
 
 /// Every loop: key, interval.
-const LOOPS: [(&str, Duration); 3] = [
+const LOOPS: [(&str, Duration); 4] = [
     ("periodic:invariants", Duration::from_mins(1)),
+    ("periodic:heartbeats", Duration::from_secs(30)),
     ("periodic:gauges", Duration::from_secs(15)),
     ("periodic:retention", Duration::from_mins(10)),
 ];
@@ -43,6 +43,7 @@ impl Engine {
         let every = LOOPS.iter().find(|(key, _)| *key == job.key).map(|(_, every)| *every);
         match job.key.as_str() {
             "periodic:invariants" => self.check_invariants().await?,
+            "periodic:heartbeats" => self.check_heartbeats().await?,
             "periodic:gauges" => self.set_gauges().await?,
             "periodic:retention" => {
                 self.store.bury_tombstones(self.now()).await?;
@@ -72,12 +73,7 @@ impl Engine {
         }
         if !lost.is_empty() {
             let ids: Vec<String> = lost.iter().map(ToString::to_string).collect();
-            let text = format!(
-                "{} had no wake-up planned; it was planned again. This is a bug in Paramedic: please report it.",
-                ids.join(", ")
-            );
-            self.self_alarm("invariant", "wake-up", "A wake-up was lost", &text, Severity::P1)
-                .await?;
+            self.self_alarm(&Alarm::lost_wake_ups(&ids.join(", "))).await?;
         }
         Ok(())
     }

@@ -23,6 +23,8 @@ use crate::{
 const LOUD_AFTER: i64 = 6;
 /// Between attempts on a channel that keeps failing.
 const SLOW: SignedDuration = SignedDuration::from_mins(5);
+/// A card that stands there as open is corrected for this long after the incident resolved.
+const CORRECTED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 impl Engine {
     /// The incident's card of now.
@@ -156,9 +158,11 @@ impl Engine {
             reason: reason.to_owned(),
             payload: None,
         };
-        let again = incident.is_open().then_some(slow);
-        let end = JobEnd { again, ..end };
-        if before.as_ref().is_some_and(|sent| sent.state == "failed" && sent.remark == reason) {
+        let lately = now.saturating_sub(CORRECTED_FOR).unwrap_or(now);
+        let matters = incident.is_open() || incident.resolved_at.is_some_and(|at| at > lately);
+        let end = JobEnd { again: matters.then_some(slow), ..end };
+        // Once, whatever the reason now: two dead channels would have each other tried again for ever.
+        if before.as_ref().is_some_and(|sent| sent.state == "failed") {
             return Ok(self.end_job(end).await?);
         }
         tracing::error!(incident.id = %incident.id, channel, reason, "a channel does not take the card");

@@ -244,6 +244,12 @@ impl Engine {
         let id = run.incident;
         let incident = self.store.incident(id).await?.context("its incident is gone")?.incident;
         let mut along = Along::job(end);
+        if run.opening != incident.opening {
+            // It reopened meanwhile and has runs of its own: what this one found is of the time before.
+            along.changes.runs.push(run);
+            self.change(id, vec![], along).await?;
+            return Ok(());
+        }
         along.changes.jobs.extend(evidence::of_run(&incident, &run.id, &ended, now));
         along.changes.runs.push(run);
         self.change(id, vec![Command::RunEnded(ended)], along).await?;

@@ -83,9 +83,10 @@ impl Store {
         Ok(store)
     }
 
-    /// The store's time: one reading per transaction.
+    /// The store's time: one reading per transaction, in the milliseconds that rows keep, so that a state and the fold of
+    /// its stored timeline are equal.
     pub fn now(&self) -> Timestamp {
-        self.clock.now()
+        instant(millis(self.clock.now()))
     }
 
     /// Changes with every commit: a hint to look for work at once. Each loop holds its own.

@@ -48,7 +48,9 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(5))
             .statement_cache_capacity(256);
-        let mut writer = SqliteConnection::connect_with(&options).await?;
+        // A raw webhook may hold secrets: deleting it leaves nothing in the file.
+        let secure = options.clone().pragma("secure_delete", "ON");
+        let mut writer = SqliteConnection::connect_with(&secure).await?;
         migrate::run(&mut writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)

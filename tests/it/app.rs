@@ -31,13 +31,15 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// Secrets that a test's configuration can name as `{ env: NAME }`.
-const SECRETS: [(&str, &str); 6] = [
+const SECRETS: [(&str, &str); 8] = [
     ("VIEWER", "viewer-secret"),
     ("RESPONDER", "responder-secret"),
     ("SOURCE", "source-secret"),
     ("HMAC", "hmac-secret"),
     ("SLACK", "xoxb-secret"),
     ("SIGNING", "signing-secret"),
+    ("FAKE_SLACK", crate::fakes::slack::TOKEN),
+    ("FAKE_SIGNING", crate::fakes::slack::SIGNING_SECRET),
 ];
 
 /// When every test begins.
@@ -117,6 +119,16 @@ impl TestApp {
 
     /// With more files beside the configuration (`oncall.yaml` is used as it is), and clusters besides the configured ones.
     pub async fn start(yaml: &str, files: &[(&str, &str)], clusters: Vec<Cluster>) -> Self {
+        Self::at(Clock::manual(START.parse().unwrap()), yaml, files, clusters).await
+    }
+
+    /// The same, with a clock that the world around it shares.
+    pub async fn at(
+        (clock, hand): (Clock, clock::Manual),
+        yaml: &str,
+        files: &[(&str, &str)],
+        clusters: Vec<Cluster>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         for (name, text) in files.iter().chain(&[("paramedic.yaml", yaml)]) {
@@ -130,7 +142,6 @@ impl TestApp {
         }
         let file = folder.path().join("paramedic.yaml");
         let config = Arc::new(Config::load(Some(&file), env.into_iter()).unwrap());
-        let (clock, hand) = Clock::manual(START.parse().unwrap());
         Self::starts(folder, config, clock, hand, clusters).await
     }
 
@@ -179,6 +190,11 @@ impl TestApp {
     /// What the console channel printed so far.
     pub fn console(&self) -> String {
         String::from_utf8(self.screen.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// The store's file.
+    pub fn database(&self) -> std::path::PathBuf {
+        self.folder.as_ref().unwrap().path().join("paramedic.db")
     }
 
     /// Time passes.

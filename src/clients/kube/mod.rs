@@ -9,11 +9,14 @@ mod objects;
 mod pod;
 mod pods;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use axum::http;
 use futures::StreamExt as _;
-use kube::{Config, config::KubeConfigOptions};
+use kube::{
+    Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
@@ -63,6 +66,18 @@ impl Client {
             }
         };
         Self::from_config(config, &operation)
+    }
+
+    /// A kubeconfig at `path` (without one: the usual places), and a context in it (without one: the current context).
+    pub async fn kubeconfig(path: Option<&Path>, context: Option<&str>) -> Result<Self> {
+        let Some(path) = path else { return Self::infer(context).await };
+        let operation = format!("read the kubeconfig {}", path.display());
+        let failed = |reason: String| Error::new(Kind::Refused, &operation, reason);
+        let file = Kubeconfig::read_from(path).map_err(|e| failed(e.to_string()))?;
+        let options =
+            KubeConfigOptions { context: context.map(ToOwned::to_owned), ..Default::default() };
+        let config = Config::from_custom_kubeconfig(file, &options).await;
+        Self::from_config(config.map_err(|e| failed(e.to_string()))?, &operation)
     }
 
     /// An API server at a plain address, without credentials: tests and the demo.

@@ -77,6 +77,8 @@ pub struct Routing {
     pub channels: BTreeSet<String>,
     /// The owner's channel for user errors.
     pub user_channel: Option<String>,
+    /// Highest severity at which it may replace the page.
+    pub user_max: Option<Severity>,
 }
 
 /// A playbook that matched.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::Incident;
+use super::{Incident, Wake};
 use crate::domain::{
     alert::{Alert, Envelope, Labels, Status, fingerprint},
     ids::IncidentId,
@@ -254,10 +254,12 @@ pub fn common<'a>(mut all: impl Iterator<Item = &'a Labels>) -> Labels {
     })
 }
 
-/// True when a resolved incident takes a re-fire in as a reopening.
+/// True when a resolved incident takes a re-fire in as a reopening: for a while after it resolved, and as long as it is
+/// watched because a person resolved it while alerts fired (it may reopen by itself, and only one of a key is open).
 pub fn reopens(incident: &Incident, now: Timestamp, within: std::time::Duration) -> bool {
     let within = SignedDuration::try_from(within).unwrap_or(SignedDuration::MAX);
-    incident.resolved_at.is_some_and(|at| now.duration_since(at) <= within)
+    let watched = matches!(incident.wake, Wake::StillFiring(_));
+    watched || incident.resolved_at.is_some_and(|at| now.duration_since(at) <= within)
 }
 
 /// Targets of several alerts, bounded.

@@ -97,6 +97,7 @@ impl<'a> Deciding<'a> {
                     policy: routing.policy,
                     channels: routing.channels,
                     user_channel: routing.user_channel,
+                    user_max: routing.user_max,
                 });
                 self.start_round(format!("declared by {}", by.name), Duration::ZERO, None);
             }
@@ -142,6 +143,7 @@ impl<'a> Deciding<'a> {
                 policy: routing.policy,
                 channels: routing.channels.into_iter().chain(extra).collect(),
                 user_channel: routing.user_channel,
+                user_max: routing.user_max,
             });
         }
         let reopened = !self.state.is_open() && fired;
@@ -240,6 +242,17 @@ impl<'a> Deciding<'a> {
             self.push(Event::Held { until: hold.until, digest, reason });
             return;
         }
+        self.begin_round(policy, reason, hold_page, assignee);
+    }
+
+    fn begin_round(
+        &mut self,
+        policy: &Policy,
+        reason: String,
+        hold_page: Duration,
+        assignee: Option<Who>,
+    ) {
+        let (severity, now) = (self.state.severity, self.env.now);
         let Some(first) = policy.next_step(severity, None) else {
             self.push(Event::NothingDue { reason: NoWake::PolicyWithoutPages });
             return;
@@ -362,8 +375,8 @@ impl<'a> Deciding<'a> {
     fn owners_channel(&self, trusted: bool) -> Option<String> {
         let best = self.state.verdicts.first()?;
         let sure = best.owner == Owner::User && best.confidence >= USER_CONFIDENCE && trusted;
-        let allowed = self.state.severity <= self.env.settings.user_errors_max
-            && self.state.severity < Severity::P0;
+        let max = self.state.user_max.unwrap_or(self.env.settings.user_errors_max);
+        let allowed = self.state.severity <= max && self.state.severity < Severity::P0;
         self.state.user_channel.clone().filter(|_| sure && allowed)
     }
 
@@ -453,8 +466,12 @@ impl<'a> Deciding<'a> {
         if self.state.round.is_some() {
             self.push(Event::EscalatedNow { by });
         } else {
+            // Whoever asks for it now does not mean business hours.
             let reason = format!("{} asked to escalate", by.name);
-            self.start_round(reason, Duration::ZERO, None);
+            match self.policy() {
+                Some(policy) => self.begin_round(policy, reason, Duration::ZERO, None),
+                None => self.start_round(reason, Duration::ZERO, None),
+            }
         }
         Ok(())
     }

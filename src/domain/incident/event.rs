@@ -77,6 +77,7 @@ pub enum Event {
         policy: String,
         channels: BTreeSet<String>,
         user_channel: Option<String>,
+        user_max: Option<Severity>,
     },
     /// Alerts fired: new members and re-fires.
     Fired {

@@ -51,6 +51,7 @@ fn blank(id: IncidentId, at: Timestamp) -> Incident {
         policy: String::new(),
         channels: BTreeSet::new(),
         user_channel: None,
+        user_max: None,
         playbooks: BTreeSet::new(),
         rounds: 0,
         round: None,
@@ -149,7 +150,8 @@ fn membership(state: &mut Incident, event: &Event) {
             state.external_url.clone_from(external_url);
             (state.severity, state.peak, state.since) = (*severity, *severity, *since);
         }
-        Event::Routed { team, policy, channels, user_channel } => {
+        Event::Routed { team, policy, channels, user_channel, user_max } => {
+            state.user_max = *user_max;
             state.team.clone_from(team);
             state.policy.clone_from(policy);
             state.channels.extend(channels.iter().cloned());
@@ -223,10 +225,13 @@ fn escalation(state: &mut Incident, at: Timestamp, event: &Event) {
     }
 }
 
+/// The next step comes at once; a new pass of an exhausted policy keeps its time, or it would spin.
 fn bring_forward(state: &mut Incident, at: Timestamp, wanted: bool) {
+    let round = state.round.as_ref();
     if let Wake::Step(due) = state.wake
         && wanted
         && due > at
+        && round.is_some_and(|r| r.policy.next_step(r.severity, r.taken).is_some())
     {
         state.wake = Wake::Step(at);
     }

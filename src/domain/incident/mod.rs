@@ -253,6 +253,8 @@ pub struct Incident {
     pub channels: BTreeSet<String>,
     /// The owner's channel for user errors, if the team has one.
     pub user_channel: Option<String>,
+    /// Highest severity at which it may replace the page.
+    pub user_max: Option<Severity>,
     /// Playbooks that matched a member.
     pub playbooks: BTreeSet<String>,
     /// Rounds begun.

@@ -263,6 +263,15 @@ mod tests {
     }
 
     #[test]
+    fn the_recorded_answer_of_a_limited_synapse_names_its_delay() {
+        let recorded = include_str!("../../../tests/fixtures/matrix/rate-limited.json");
+        let recorded: Value = serde_json::from_str(recorded).unwrap();
+        let header = recorded["headers"]["Retry-After"].as_str();
+        let outcome = refusal(429, header, &recorded["body"].to_string()).outcome();
+        assert_eq!(outcome, Outcome::Retry { after: Some(Duration::from_secs(2)) });
+    }
+
+    #[test]
     fn every_documented_error_has_its_outcome() {
         let code = |status, code: &str| {
             refusal(status, None, &format!(r#"{{"errcode":"{code}","error":"x"}}"#)).outcome()

@@ -350,6 +350,22 @@ mod tests {
     }
 
     #[test]
+    fn a_recorded_sync_of_synapse_holds_the_one_reaction() {
+        let recorded = include_str!("../../../tests/fixtures/matrix/sync.json");
+        let recorded: Value = serde_json::from_str(recorded).unwrap();
+        let (mut read, mut seen) = (Batch::default(), BTreeSet::new());
+        for (room, joined) in recorded["rooms"]["join"].as_object().unwrap() {
+            for event in joined["timeline"]["events"].as_array().unwrap() {
+                read.add(room, event, "@bota:localhost", &mut seen);
+            }
+        }
+        assert_eq!((read.acks.len(), read.redactions.len(), read.commands.len()), (1, 0, 0));
+        let ack = &read.acks[0];
+        assert_eq!((ack.sender.as_str(), ack.key.as_str()), ("@oncalla:localhost", "👀"));
+        assert!(ack.target_event_id.starts_with("$E5zqSvzNRLeJsMtUF1bLNlH1"), "{ack:?}");
+    }
+
+    #[test]
     fn a_reply_may_command_below_its_quotation() {
         let body =
             json!({"msgtype": "m.text", "body": "> <@bot:x> P1 triggered\n> more\n\n!ack\0 now"});

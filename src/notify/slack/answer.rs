@@ -104,7 +104,10 @@ fn hint(error: &str, body: &Value) -> String {
         "restricted_action" | "restricted_action_read_only_channel" => {
             "the workspace forbids the app to post there; ask its admin".to_owned()
         }
-        _ => String::new(),
+        _ => {
+            let detail = body["response_metadata"]["messages"][0].as_str().unwrap_or("");
+            wording::cut(&wording::line(detail), 200).into_owned()
+        }
     }
 }
 

@@ -94,7 +94,12 @@ impl Notifier for Slack {
 
 impl Slack {
     /// A workspace; nothing is sent yet.
-    pub fn new(http: Client, settings: SlackSettings, clock: Clock) -> Self {
+    pub fn new(http: Client, mut settings: SlackSettings, clock: Clock) -> Self {
+        // Methods are joined to it; without the slash they would replace its last part.
+        if !settings.api_url.path().ends_with('/') {
+            let path = format!("{}/", settings.api_url.path());
+            settings.api_url.set_path(&path);
+        }
         Self { http, settings, clock, ids: Mutex::default() }
     }
 
@@ -133,7 +138,7 @@ impl Slack {
             }
         }
         let marked = repeat.then(|| mark_repeat(delivery.message));
-        let mut body = message(marked.as_ref().unwrap_or(delivery.message), delivery.key);
+        let mut body = message(marked.as_ref().unwrap_or(delivery.message), delivery);
         body["channel"] = json!(thread.map_or(delivery.address, |card| &card.address));
         (body["unfurl_links"], body["unfurl_media"]) = (json!(false), json!(false));
         if let Some(card) = thread {
@@ -148,7 +153,7 @@ impl Slack {
     }
 
     async fn update(&self, delivery: &Delivery<'_>, card: &Receipt) -> Result {
-        let mut body = message(delivery.message, delivery.key);
+        let mut body = message(delivery.message, delivery);
         body["channel"] = json!(card.address);
         body["ts"] = json!(card.id);
         let operation = format!("update the card in Slack {}", wording::cut(delivery.address, 80));
@@ -288,8 +293,8 @@ const JSON: &str = "application/json; charset=utf-8";
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The request body of a message, without its address.
-fn message(message: &Message, key: &str) -> Value {
-    let mut payload = json!({"key": key});
+fn message(message: &Message, delivery: &Delivery<'_>) -> Value {
+    let mut payload = json!({"key": delivery.key});
     let card = match message {
         Message::Card(card) => Some(card),
         Message::Page(page) => Some(&page.card),
@@ -299,7 +304,7 @@ fn message(message: &Message, key: &str) -> Value {
         payload["incident"] = json!(card.incident.to_string());
         payload["revision"] = json!(card.revision);
     }
-    let render::Payload { text, blocks } = render::render(message);
+    let render::Payload { text, blocks } = render::render(message, delivery.address);
     json!({
         "text": text, "blocks": blocks,
         "metadata": {"event_type": METADATA, "event_payload": payload},

@@ -35,23 +35,27 @@ const EVIDENCE: usize = 8_000;
 /// `action_id` of the menu of silences.
 pub(super) const SILENCE: &str = "silence";
 
-/// Renders a message.
-pub fn render(message: &Message) -> Payload {
+/// Renders a message to an address; a page to a person mentions her, which gets through where a plain message is muted.
+pub fn render(message: &Message, address: &str) -> Payload {
     match message {
         Message::Card(body) => Payload {
             text: mrkdwn::plain(&wording::headline_with_verdict(body), FALLBACK),
             blocks: card(body),
         },
-        Message::Page(body) => page(body),
+        Message::Page(body) => page(body, user_id(address)),
         Message::Evidence(body) => note(body),
     }
 }
 
-fn page(page: &Page) -> Payload {
+fn page(page: &Page, person: Option<&str>) -> Payload {
     let headline = wording::headline_with_verdict(&page.card);
     let text = format!("{} · {headline}", wording::page(page));
     let mut call = Mrkdwn::new(500);
-    call.raw(":rotating_light: ").wrapped("*", &wording::page(page)).raw("\n").line(&page.why);
+    call.raw(":rotating_light: ");
+    if let Some(person) = person {
+        call.raw(&format!("<@{person}> "));
+    }
+    call.wrapped("*", &wording::page(page)).raw("\n").line(&page.why);
     let mut blocks = vec![section(&call.finish())];
     blocks.extend(card(&page.card));
     Payload { text: mrkdwn::plain(&text, FALLBACK), blocks }

@@ -1,3 +1,5 @@
+//! Stories of tests: what passes, and how a difference reads.
+
 use super::*;
 use crate::playbook::{
     source::{self, Kind},

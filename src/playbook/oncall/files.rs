@@ -33,7 +33,10 @@ pub(super) fn sources(path: &Path) -> Result<Vec<Source>, Vec<Diagnostic>> {
         .map_err(|error| failed(path, &format!("cannot be read: {error}")))?;
     paths.sort();
     if paths.is_empty() {
-        return Err(failed(path, "holds no .yaml file; `paramedic init` writes one"));
+        return Err(failed(
+            path,
+            "holds no .yaml file; deploy/examples/oncall.yaml is one to start from",
+        ));
     }
     if paths.len() > MAX_FILES {
         return Err(failed(path, &format!("holds more than {MAX_FILES} files")));

@@ -73,7 +73,7 @@ fn refused(payload: &Payload) -> Option<String> {
 
 #[test]
 fn a_card_in_slack() {
-    insta::assert_snapshot!(shown(&render(&Message::Card(samples::card()))), @r#"
+    insta::assert_snapshot!(shown(&render(&Message::Card(samples::card()), "C1")), @r#"
     [text] P1 triggered · SparkExecutorLost · spark-prod · INC-12: Executor killed by the kernel: container memory limit (96 %)
     [header] 🟠 P1 · SparkExecutorLost · spark-prod
     [section] etl-nightly keeps losing executors
@@ -112,11 +112,11 @@ fn a_card_in_slack() {
 
 #[test]
 fn a_page_calls_the_person_first() {
-    let page = render(&Message::Page(samples::page()));
+    let page = render(&Message::Page(samples::page()), "U024BE7LH");
     let shown = shown(&page);
     insta::assert_snapshot!(shown.lines().take(5).collect::<Vec<_>>().join("\n"), @r"
     [text] PAGE for Ana Lima (late by 4m: the store was unreachable) · P1 triggered · SparkExecutorLost · spark-prod · INC-12: Executor killed by the kernel: container memory limit (96 %)
-    [section] :rotating_light: *PAGE for Ana Lima (late by 4m: the store was unreachable)*
+    [section] :rotating_light: <@U024BE7LH> *PAGE for Ana Lima (late by 4m: the store was unreachable)*
     step 1 of policy data-platform, on call for schedule primary
     [header] 🟠 P1 · SparkExecutorLost · spark-prod
     [section] etl-nightly keeps losing executors
@@ -127,7 +127,7 @@ fn a_page_calls_the_person_first() {
 #[test]
 fn evidence_with_a_fence_in_it_stays_in_its_fence() {
     let note = Note { mention: "U024BE7LH".to_owned(), ..samples::note() };
-    insta::assert_snapshot!(shown(&render(&Message::Evidence(note))), @r"
+    insta::assert_snapshot!(shown(&render(&Message::Evidence(note), "C1")), @r"
     [text] driver etl-driver, log, last 2 lines
     [section] <@U024BE7LH> *driver etl-driver, log, last 2 lines*
     [section] ```
@@ -154,7 +154,7 @@ fn a_card_without_buttons_has_no_empty_block() {
 #[test]
 fn long_evidence_keeps_its_end_within_the_limits() {
     let body = (0..5_000).map(|n| format!("line {n} <&>")).collect::<Vec<_>>().join("\n");
-    let payload = render(&Message::Evidence(Note { body, ..samples::note() }));
+    let payload = render(&Message::Evidence(Note { body, ..samples::note() }), "C1");
     assert_eq!(refused(&payload), None);
     let shown = shown(&payload);
     assert!(shown.contains("line 0 ") && shown.contains("line 4999 "), "{shown}");
@@ -165,7 +165,7 @@ fn long_evidence_keeps_its_end_within_the_limits() {
 #[test]
 fn hostile_texts_make_valid_blocks_without_mentions() {
     for message in samples::all_hostile() {
-        let payload = render(&message);
+        let payload = render(&message, "C1");
         assert_eq!(refused(&payload), None, "{payload:?}");
         let all = serde_json::to_string(&payload.blocks).unwrap() + &payload.text;
         assert!(!all.contains("<!") && !all.contains("<@") && !all.contains("<script"), "{all}");
@@ -177,7 +177,7 @@ proptest! {
     #[test]
     fn no_card_is_ever_refused(text in "[a<>&`*\n🧯 ]{0,200}", many in 0_usize..20, times in 1_usize..10) {
         for message in samples::hostile(&text.repeat(times), many) {
-            prop_assert_eq!(refused(&render(&message)), None);
+            prop_assert_eq!(refused(&render(&message, "C1")), None);
         }
     }
 }

@@ -160,6 +160,11 @@ impl Slack {
         self.state.lock().unwrap().channels.get_mut(channel).unwrap().archived = true;
     }
 
+    /// Brings an archived channel back.
+    pub fn restore(&self, channel: &str) {
+        self.state.lock().unwrap().channels.get_mut(channel).unwrap().archived = false;
+    }
+
     /// Deletes a message, as a person may.
     pub fn delete(&self, channel: &str, ts: &str) {
         let mut world = self.state.lock().unwrap();

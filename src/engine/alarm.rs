@@ -1,0 +1,165 @@
+//! Paramedic's own alarms: incidents like any other, under the default policy, committed together with what they are about.
+
+use jiff::Timestamp;
+
+use super::{Engine, change::include};
+use crate::{
+    domain::{
+        alert::{self, Labels, Rejected, Status},
+        incident::{self, Command, Env, Opening, Who, correlate},
+        redact,
+        severity::Severity,
+    },
+    store::{self, Changes, Delivery, Progress},
+};
+
+/// Races lost in a row before giving up.
+const MAX_RACES: usize = 20;
+/// Alerts or mistakes named in an alarm's text.
+const NAMED: usize = 5;
+
+/// One alarm.
+pub(super) struct Alarm {
+    kind: &'static str,
+    /// What tells it from others of its kind: one incident each.
+    about: String,
+    title: &'static str,
+    text: String,
+    severity: Severity,
+}
+
+impl Alarm {
+    /// Alerts of a source that could not be read.
+    pub(super) fn cannot_read(source: &str, rejected: &[Rejected]) -> Self {
+        let lines: Vec<String> =
+            rejected.iter().take(NAMED).map(|r| format!("{}: {}", r.path, r.reason)).collect();
+        let count = rejected.len();
+        Self {
+            kind: "cannot-read",
+            about: source.to_owned(),
+            title: "Cannot read alert",
+            text: format!(
+                "{count} alerts of source {source} could not be read. {}",
+                lines.join("; ")
+            ),
+            severity: Severity::P2,
+        }
+    }
+
+    /// A delivery that was set aside: whoever is paged gets its alerts in plain words.
+    fn poisoned(delivery: &Delivery, reason: &str) -> Self {
+        Self {
+            kind: "poisoned",
+            about: delivery.id.to_string(),
+            title: "A webhook could not be applied",
+            text: format!(
+                "Delivery {} of source {} could not be applied and was set aside: {reason}. Its alerts are NOT shown as incidents; look at them in Alertmanager: {}",
+                delivery.id,
+                delivery.source,
+                plain(delivery)
+            ),
+            severity: Severity::P1,
+        }
+    }
+
+    /// Incidents whose wake-up was lost.
+    pub(super) fn lost_wake_ups(ids: &str) -> Self {
+        Self {
+            kind: "invariant",
+            about: "wake-up".to_owned(),
+            title: "A wake-up was lost",
+            text: format!(
+                "{ids} had no wake-up planned; it was planned again. This is a bug in Paramedic: please report it."
+            ),
+            severity: Severity::P1,
+        }
+    }
+}
+
+/// A delivery's alerts in a line.
+fn plain(delivery: &Delivery) -> String {
+    let Ok(payload) = alert::parse(&delivery.body, delivery.received_at) else {
+        return "they cannot be read".to_owned();
+    };
+    let word = |status| match status {
+        Status::Firing => "firing",
+        Status::Resolved => "resolved",
+    };
+    let named = payload.alerts.iter().flatten().take(NAMED);
+    let mut named: Vec<String> = named
+        .map(|alert| {
+            let title = correlate::title(alert);
+            format!("{} ({})", redact::redact(&title), word(alert.status))
+        })
+        .collect();
+    let more = payload.alerts.len().saturating_sub(named.len());
+    if more > 0 {
+        named.push(format!("{more} more"));
+    }
+    named.join(", ")
+}
+
+impl Engine {
+    /// Raises an alarm in a transaction of its own.
+    pub(super) async fn self_alarm(&self, alarm: &Alarm) -> anyhow::Result<()> {
+        self.commit_with(alarm, &Changes::default()).await
+    }
+
+    /// Sets a delivery aside and says so, in one transaction.
+    pub(super) async fn set_aside(&self, delivery: &Delivery, reason: &str) -> anyhow::Result<()> {
+        let progress = Progress::Poisoned(delivery.id);
+        let changes = Changes { delivery: Some(progress), ..Changes::default() };
+        self.commit_with(&Alarm::poisoned(delivery, reason), &changes).await
+    }
+
+    async fn commit_with(&self, alarm: &Alarm, changes: &Changes) -> anyhow::Result<()> {
+        for _ in 0..MAX_RACES {
+            let (mut changes, now) = (changes.clone(), self.now());
+            self.raise(&mut changes, alarm, now).await?;
+            match self.store.commit(changes, now).await {
+                Ok(()) => return Ok(()),
+                Err(store::Error::Conflict) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        anyhow::bail!("lost the race for an alarm too often")
+    }
+
+    /// Adds an alarm to a transaction: a new incident, or a note on the one that is open.
+    pub(super) async fn raise(
+        &self,
+        changes: &mut Changes,
+        alarm: &Alarm,
+        now: Timestamp,
+    ) -> anyhow::Result<()> {
+        let Alarm { kind, about, title, text, severity } = alarm;
+        tracing::error!(kind, about, text, "self-alarm");
+        let by = Who { id: String::new(), name: "Paramedic".to_owned(), via: "itself".to_owned() };
+        let key = format!("self/{kind}/{about}");
+        let open = self.store.incident_by_key(&key).await?.filter(|s| s.incident.is_open());
+        if let Some(stored) = open {
+            let note = Command::Note { by, text: text.clone() };
+            let decision = self.decide(&stored.incident, vec![note], now)?;
+            include(changes, Some(&stored.incident), &decision, Some(stored.version), now);
+            return Ok(());
+        }
+        let opening = Opening {
+            source: correlate::DECLARED.to_owned(),
+            key,
+            title: format!("Paramedic: {title}"),
+            cluster: String::new(),
+            labels: Labels::from([("alertname".to_owned(), format!("Paramedic{kind}"))]),
+            annotations: Labels::from([("summary".to_owned(), text.clone())]),
+            generator_url: String::new(),
+            external_url: String::new(),
+            since: now,
+        };
+        let declare = Command::Declare { by, routing: self.routing(&Labels::new()) };
+        let oncall = self.oncall.get();
+        let env = Env { now, oncall: &oncall, settings: &self.options.incidents };
+        let id = self.store.next_incident().await?;
+        let opened = incident::open(id, opening, *severity, declare, &env)?;
+        include(changes, None, &opened, None, now);
+        Ok(())
+    }
+}

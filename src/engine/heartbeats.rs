@@ -1,0 +1,113 @@
+//! Watchdog alerts: they open nothing while they fire, and alarm when they stay away.
+//!
+//! A missing heartbeat becomes an alert of its own, `HeartbeatMissing`, put into intake like any other, so that it is
+//! correlated, diagnosed, posted and paged by the same code. After a start, absence counts from the start: one full
+//! interval must pass before anything is called missing.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{Engine, Source, deliver::after};
+use crate::{
+    domain::{
+        alert::{Alert, Status},
+        matcher::Matcher,
+    },
+    store::Changes,
+};
+
+/// `sources.<name>.heartbeat` of the configuration.
+#[derive(Clone, Debug)]
+pub struct Heartbeat {
+    /// All must hold.
+    pub matchers: Vec<Matcher>,
+    /// How often it comes.
+    pub every: std::time::Duration,
+    /// How many may be missed.
+    pub miss: u32,
+}
+
+/// The alert a missing heartbeat becomes.
+pub const MISSING: &str = "HeartbeatMissing";
+/// What every kube-prometheus installation calls its heartbeat; it never opens an incident, configured or not.
+const USUAL: &str = "Watchdog";
+
+impl Source {
+    /// True for alerts that only say that alerting works.
+    pub fn is_heartbeat(&self, alert: &Alert) -> bool {
+        match &self.heartbeat {
+            Some(heartbeat) => heartbeat.matchers.iter().all(|m| m.matches(&alert.labels)),
+            None => alert.name() == USUAL,
+        }
+    }
+}
+
+impl Engine {
+    /// Checks every configured heartbeat, and raises or ends its alarm.
+    pub(super) async fn check_heartbeats(&self) -> anyhow::Result<()> {
+        for (name, source) in &self.options.sources {
+            let Some(heartbeat) = &source.heartbeat else { continue };
+            let last = self.store.cursor(&seen_key(name)).await?;
+            let last = last.and_then(|text| text.parse::<Timestamp>().ok());
+            let window = heartbeat.every.saturating_mul(heartbeat.miss.max(1));
+            // A resolved heartbeat is remembered as the epoch: overdue at once.
+            let resolved = last == Some(Timestamp::UNIX_EPOCH);
+            let since = last.unwrap_or(Timestamp::UNIX_EPOCH).max(self.started_at);
+            let missing = resolved || after(since, window) <= self.now();
+            let alarmed = self.store.cursor(&alarm_key(name)).await?.is_some_and(|a| a == "on");
+            if missing == alarmed {
+                continue;
+            }
+            self.alarm(name, missing, last.filter(|_| !resolved)).await?;
+        }
+        Ok(())
+    }
+
+    async fn alarm(&self, name: &str, on: bool, last: Option<Timestamp>) -> anyhow::Result<()> {
+        let status = if on { "firing" } else { "resolved" };
+        let seen = last.map_or("never".to_owned(), |last| format!("{last:.0}"));
+        let body = json!({ "alerts": [{
+            "status": status,
+            "labels": { "alertname": MISSING, "source": name, "severity": "critical" },
+            "annotations": {
+                "summary": format!("No heartbeat from source {name}: alerts may be lost"),
+                "description": format!("Last heartbeat: {seen}. Prometheus, Alertmanager or the way between them and Paramedic is broken."),
+            },
+        }] });
+        // Put in before it is marked: a crash in between repeats the alert, and a repeat changes nothing.
+        self.take_in(name.to_owned(), body.to_string().into_bytes()).await?;
+        let mark = (alarm_key(name), if on { "on" } else { "off" }.to_owned());
+        let changes = Changes { cursors: vec![mark], ..Changes::default() };
+        Ok(self.store.commit(changes, self.now()).await?)
+    }
+}
+
+/// Takes heartbeats out of a delivery; what they say goes into `changes` with the delivery.
+pub fn take_out(
+    alerts: &mut Vec<Alert>,
+    source: &Source,
+    name: &str,
+    now: Timestamp,
+) -> Option<(String, String)> {
+    let mut beat = None;
+    alerts.retain(|alert| {
+        let is_one = alert.label("alertname") != MISSING && source.is_heartbeat(alert);
+        if is_one {
+            beat = Some(alert.status);
+        }
+        !is_one
+    });
+    let at = match beat? {
+        Status::Firing => now,
+        Status::Resolved => Timestamp::UNIX_EPOCH,
+    };
+    Some((seen_key(name), at.to_string()))
+}
+
+fn seen_key(source: &str) -> String {
+    format!("heartbeat:{source}")
+}
+
+fn alarm_key(source: &str) -> String {
+    format!("heartbeat-alarm:{source}")
+}
