@@ -6,6 +6,7 @@ pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod explain;
+pub mod incident;
 pub mod oncall;
 pub mod schema;
 pub mod serve;
@@ -47,6 +48,7 @@ enum Command {
     #[command(subcommand)]
     Oncall(Oncall),
     Whatif(WhatifFrom),
+    Incident(incident::Incident),
 }
 
 #[derive(Debug, Args)]
@@ -133,6 +135,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Schema(args) => schema::run(&args, out),
         Command::Oncall(Oncall::Now(OncallNow { now: asked, from })) => {
             print(&asked.run(&from.oncall(now)?, now)?, from.output)
+        }
+        Command::Incident(args) => {
+            let color = std::io::IsTerminal::is_terminal(out);
+            incident::run(&args, out, color).await
         }
         Command::Whatif(WhatifFrom { whatif, from }) => {
             print(&whatif.run(&from.oncall(now)?, now)?, from.output)

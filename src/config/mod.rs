@@ -109,6 +109,12 @@ impl Default for Config {
     }
 }
 
+/// One variable of this process's environment, for commands that need no configuration; empty counts as unset.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 impl Config {
     /// Reads a file, if there is one, and this environment on top of it; reads all secrets; checks everything.
     pub fn load(

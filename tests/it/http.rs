@@ -467,6 +467,14 @@ async fn metrics_hold_documented_names_and_labels_of_configured_sources_only() {
     assert!(text.contains(r#"paramedic_webhooks_total{source="metered",code="200"} 1"#), "{text}");
     assert!(text.contains(r#"source="unknown",code="404""#) && !text.contains("strange"), "{text}");
     assert!(text.contains("paramedic_webhook_duration_seconds_bucket"), "{text}");
+    let guide = include_str!("../../docs/guide/operations.md");
+    for metric in metrics::ALL {
+        assert!(
+            guide.contains(&format!("`{}`", metric.name)),
+            "{} is not in the guide",
+            metric.name
+        );
+    }
     let documented: Vec<&str> = metrics::ALL.iter().map(|metric| metric.name).collect();
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
         let name = line.split(['{', ' ']).next().unwrap();

@@ -10,6 +10,7 @@ mod app;
 mod architecture;
 mod bench;
 mod channels;
+mod cli_incident;
 mod engine;
 mod fakes;
 mod flow_steps;

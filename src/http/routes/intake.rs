@@ -7,12 +7,14 @@
 use axum::{
     Json,
     extract::{Request, State as Shared},
+    http::StatusCode,
     response::{IntoResponse as _, Response},
 };
 use serde_json::json;
 
 use super::At;
 use crate::{
+    domain::alert::NotAPayload,
     engine::intake::{Error, MAX_BODY},
     http::{
         State,
@@ -48,14 +50,8 @@ async fn receive(state: &State, source: &str, request: Request) -> Response {
     let response = match take(state, source, request).await {
         Ok(accepted) => Json(json!({ "accepted": accepted })).into_response(),
         Err(problem) => {
-            if matches!(problem.status().as_u16(), 400 | 413) {
-                let (status, reason) = (problem.status().as_u16(), problem.detail());
-                tracing::error!(
-                    source = label,
-                    status,
-                    reason,
-                    "a webhook cannot be used: its alerts page nobody"
-                );
+            if problem.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                tracing::error!(source = label, "a webhook is too large: its alerts page nobody");
             }
             problem.into_response()
         }
@@ -85,13 +81,20 @@ async fn take(state: &State, source: &str, request: Request) -> Result<usize, Pr
     // `held` keeps its room until the commit.
     let bytes = std::mem::take(&mut held.bytes);
     state.engine.take_in(source.to_owned(), bytes).await.map_err(|error| match error {
-        Error::NotAPayload(reason) => Problem::bad_request(reason.to_string())
-            .with("path", reason.path)
-            .with("line", reason.line)
-            .with("column", reason.column),
+        Error::NotAPayload(reason) => not_a_payload(source, reason),
         Error::Overloaded(reason) => Problem::unavailable(reason),
         Error::Store(error) => Problem::from(error),
     })
+}
+
+/// The answer repeats what stands in the body; the log does not.
+fn not_a_payload(source: &str, reason: NotAPayload) -> Problem {
+    let NotAPayload { path, line, column, .. } = &reason;
+    tracing::error!(source, ?path, line, column, "a webhook is no payload: its alerts page nobody");
+    Problem::bad_request(reason.to_string())
+        .with("path", reason.path)
+        .with("line", reason.line)
+        .with("column", reason.column)
 }
 
 /// Names the sources there are only to those who may see the configuration's names anyway.
