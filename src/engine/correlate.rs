@@ -118,12 +118,14 @@ impl Engine {
             if !rejected.is_empty() {
                 let named = rejected.iter().map(|r| (delivery.source.clone(), r.clone()));
                 changes.rejected.extend(named);
-                let alarm = Alarm::cannot_read(&delivery.source, &rejected);
-                self.raise(&mut changes, &alarm, now).await?;
             }
             let groups = self.groups(delivery, envelope, source, alerts, &mut changes, now).await?;
             for group in groups {
                 self.apply_group(group, envelope, &delivery.source, &mut changes, now).await?;
+            }
+            if !rejected.is_empty() {
+                let alarm = Alarm::cannot_read(&delivery.source, &rejected);
+                self.raise(&mut changes, &alarm, now).await?;
             }
             match self.store.commit(changes, now).await {
                 Ok(()) => return Ok(()),

@@ -47,6 +47,7 @@ impl Engine {
             "periodic:gauges" => self.set_gauges().await?,
             "periodic:retention" => {
                 self.store.bury_tombstones(self.now()).await?;
+                self.store.forget().await?;
             }
             other => tracing::warn!(job.key = other, "a loop of another version; forgotten"),
         }

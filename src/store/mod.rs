@@ -111,6 +111,11 @@ impl Store {
         write.await
     }
 
+    /// Leaves nothing of deleted rows in the store's files; raw webhooks may have held secrets.
+    pub async fn forget(&self) -> Result<()> {
+        self.db.empty_log().await
+    }
+
     /// The next incident's number. A crash may leave a gap.
     pub async fn next_incident(&self) -> Result<crate::domain::ids::IncidentId> {
         let write = self.db.write(|db| {

@@ -94,6 +94,21 @@ impl Sqlite {
         result.await.map_err(|_| gone())?
     }
 
+    /// Moves the write-ahead log into the file and empties it: rows deleted since are in neither any more.
+    pub async fn empty_log(&self) -> Result<()> {
+        let (done, result) = oneshot::channel();
+        let work: Work = Box::new(move |db| {
+            Box::pin(async move {
+                let emptied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(db).await;
+                let ok = emptied.is_ok();
+                drop(done.send(emptied.map(drop).map_err(super::Error::from)));
+                ok
+            })
+        });
+        self.urgent.send(work).await.map_err(|_| gone())?;
+        result.await.map_err(|_| gone())?
+    }
+
     /// Stores a delivery, sharing the commit with whatever waits.
     pub async fn deliver(&self, delivery: NewDelivery) -> Result<()> {
         let (done, result) = oneshot::channel();

@@ -177,7 +177,7 @@ async fn a_page_that_leaves_late_says_so() {
     let rig = only_pages(TWO).await;
     rig.app.post_alerts(&payload(&[("firing", &[("alertname", "A")], 0)])).await;
     rig.app.engine.pump().await.unwrap();
-    rig.app.advance(Duration::from_secs(240));
+    rig.app.advance(Duration::from_mins(4));
     rig.app.pump_until_quiet().await;
     let page = rig.slack.messages(ANA)[0].text.clone();
     assert!(page.contains("late by 4m"), "{page}");

@@ -68,7 +68,7 @@ async fn a_refire_soon_after_reopens_and_a_late_one_opens_another() {
     assert_eq!(rig.pages(ANA), 2);
     alert(&rig.app, "resolved", &[], 300).await;
     rig.live(120).await;
-    rig.app.advance(Duration::from_secs(31 * 60));
+    rig.app.advance(Duration::from_mins(31));
     alert(&rig.app, "firing", &[], 9_000).await;
     assert_eq!(incidents(&rig.app).await, 2);
     assert_eq!(rig.app.incident(2).await.members, 1);
@@ -91,7 +91,7 @@ async fn resolving_by_hand_asks_while_alerts_fire_and_looks_again() {
     // A repeat does not reopen.
     alert(&rig.app, "firing", &[("severity", "critical")], 0).await;
     assert_eq!(rig.app.incident(1).await.status, Status::Resolved);
-    rig.app.advance(Duration::from_secs(15 * 60));
+    rig.app.advance(Duration::from_mins(15));
     rig.app.pump_until_quiet().await;
     let incident = rig.app.incident(1).await;
     assert_eq!((incident.status, incident.opening), (Status::Triggered, 2));
@@ -106,10 +106,10 @@ async fn an_alert_that_joins_a_hand_resolved_incident_after_the_reopen_time_lose
     alert(&rig.app, "firing", &[("pod", "a"), ("severity", "warning")], 0).await;
     act(&rig.app, 1, "resolve", &json!({ "by": "Ana Lima", "anyway": true })).await;
     rig.live(1).await;
-    rig.app.advance(Duration::from_secs(35 * 60));
+    rig.app.advance(Duration::from_mins(35));
     alert(&rig.app, "firing", &[("pod", "b"), ("severity", "warning")], 2_000).await;
     // Now the first one is still firing an hour after it was resolved.
-    rig.app.advance(Duration::from_secs(26 * 60));
+    rig.app.advance(Duration::from_mins(26));
     rig.app.pump_until_quiet().await;
     rig.live(5).await;
     let open = Filter { open: Some(true), before: None, limit: 10 };
@@ -153,7 +153,7 @@ async fn a_policy_that_is_exhausted_with_every_contact_dead_starts_over_and_does
     rig.live(10).await;
     assert_eq!(rig.app.incident(1).await.rounds, 1);
     for rounds in 2..5 {
-        rig.app.advance(Duration::from_secs(30 * 60));
+        rig.app.advance(Duration::from_mins(30));
         rig.app.pump_until_quiet().await;
         rig.live(2).await;
         assert_eq!(rig.app.incident(1).await.rounds, rounds);

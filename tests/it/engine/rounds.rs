@@ -49,13 +49,13 @@ async fn an_ack_that_expires_asks_first_and_then_starts_a_round_with_the_acker()
     alert(&rig.app, "firing", P1, 0).await;
     rig.live(1).await;
     rig.click(&rig.ops, RAJ, "ack").await;
-    rig.app.advance(Duration::from_secs(50 * 60));
+    rig.app.advance(Duration::from_mins(50));
     rig.live(2).await;
     let thread: Vec<_> =
         rig.slack.messages(&rig.ops).into_iter().filter(|m| m.thread_ts.is_some()).collect();
     assert!(thread.iter().any(|m| m.text.contains("still on it?")), "{thread:#?}");
     assert_eq!(rig.pages(RAJ), 0);
-    rig.app.advance(Duration::from_secs(10 * 60));
+    rig.app.advance(Duration::from_mins(10));
     rig.live(1).await;
     let incident = rig.app.incident(1).await;
     assert_eq!((incident.status, incident.rounds), (Status::Triggered, 2));
@@ -142,7 +142,7 @@ async fn a_held_incident_pages_when_work_begins_or_when_somebody_asks() {
     alert(&rig.app, "firing", &[("severity", "warning")], 0).await;
     rig.live(60).await;
     assert_eq!(rig.pages(ANA), 0);
-    rig.app.advance(Duration::from_secs(6 * 3600));
+    rig.app.advance(Duration::from_hours(6));
     rig.live(1).await;
     assert_eq!(rig.pages(ANA), 1);
     let rig = Rig::with(NIGHTS, "").await;

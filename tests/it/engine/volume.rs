@@ -1,1 +1,56 @@
-//! TODO
+//! Large and wide payloads: bounded time, right counts.
+
+use std::time::Instant;
+
+use super::*;
+
+/// Far more than it takes; a slow test machine is not a failure.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn many(count: usize, label: &str) -> Value {
+    let alerts: Vec<Value> = (0..count)
+        .map(|n| {
+            let mut labels = json!({ "alertname": "Many", "namespace": "n", "severity": "info" });
+            labels[label] = json!(format!("x{n}"));
+            json!({ "status": "firing", "labels": labels, "startsAt": START })
+        })
+        .collect();
+    json!({ "alerts": alerts })
+}
+
+#[allow(clippy::disallowed_methods, reason = "how long it really takes is the question")]
+fn stopwatch() -> Instant {
+    Instant::now()
+}
+
+#[tokio::test]
+async fn ten_thousand_alerts_of_one_webhook_are_one_incident_in_bounded_time() {
+    let app = TestApp::new().await;
+    let begun = stopwatch();
+    app.post_alerts(&many(10_000, "pod")).await;
+    let taken = begun.elapsed();
+    assert_eq!(app.engine.store.backlog().await.unwrap().0, 10, "stored in parts");
+    app.pump_until_quiet().await;
+    eprintln!("10 000 alerts: taken in {taken:?}, applied after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < PATIENCE);
+    let incident = app.incident(1).await;
+    assert_eq!((incidents(&app).await, incident.firing, incident.members), (1, 10_000, 10_000));
+    assert!(incident.targets.len() <= 50);
+    assert_sound(&app).await;
+}
+
+#[tokio::test]
+async fn two_thousand_namespaces_are_two_thousand_incidents() {
+    let app = TestApp::new().await;
+    let begun = stopwatch();
+    app.post_alerts(&many(2_000, "namespace")).await;
+    while app.engine.apply_next().await.unwrap() {}
+    eprintln!("2 000 incidents: opened after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < PATIENCE);
+    assert_eq!(app.engine.store.open_count().await.unwrap(), 2_000);
+    assert_eq!(app.engine.store.without_wake_up().await.unwrap(), []);
+    // Each is paged; more than one turn's worth waits, and none is forgotten.
+    while app.engine.pump().await.unwrap() > 0 {}
+    assert_eq!(app.console().matches("PAGE for").count(), 2_000);
+    app.pump_until_quiet().await;
+}
