@@ -223,7 +223,7 @@ impl Engine {
     ) -> anyhow::Result<Vec<String>> {
         let soon = self.now().saturating_add(DEADLINE).unwrap_or(Timestamp::MAX);
         let waiting = self.store.jobs_of(incident.id).await?.into_iter();
-        let waiting = waiting.filter(|(_, due, _)| *due <= soon).map(|(key, _, _)| key);
+        let waiting = waiting.filter(|(_, due, _)| *due < soon).map(|(key, _, _)| key);
         let sent = self.store.messages(incident.id).await?.into_iter();
         let sent = sent.filter(|sent| sent.state == "sent").map(|sent| sent.key);
         Ok(waiting.chain(sent).filter(|k| k.starts_with(prefix) && k != key).collect())

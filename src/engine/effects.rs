@@ -42,8 +42,12 @@ pub fn add(changes: &mut Changes, before: Option<&Incident>, decision: &Decision
             |e| if let Event::PostFailed { channel, .. } = e { Some(channel) } else { None },
         )
         .collect();
+    // When nothing else happened, a channel that waits for its own next attempt is not hurried: two dead channels would
+    // keep each other busy.
+    let only_refused = refused.len() == decision.events.len();
     for channel in state.channels.iter().filter(|channel| !refused.contains(channel)) {
-        changes.jobs.push(post(state, channel, now));
+        let repeat = if only_refused { Repeat::Keep } else { Repeat::Replace };
+        changes.jobs.push(NewJob { repeat, ..post(state, channel, now) });
     }
 }
 

@@ -64,7 +64,8 @@ pub fn slug(step: StepRef) -> String {
 impl Engine {
     /// Runs a `page` job.
     pub(super) async fn run_page(&self, job: &Job) -> anyhow::Result<()> {
-        let order: PageOrder = serde_json::from_value(job.payload.clone()).context("page order")?;
+        let mut order: PageOrder =
+            serde_json::from_value(job.payload.clone()).context("page order")?;
         let id = job.incident.context("a page without an incident")?;
         let end = JobEnd { id: job.id, fence: job.fence, again: None };
         let stored = self.store.incident(id).await?.context("its incident is gone")?;
@@ -80,6 +81,9 @@ impl Engine {
         }
         let oncall = self.oncall.get();
         let now = self.now();
+        // A page that itself waited (for a restart, for a worker) is late by that too.
+        let waited = i64::try_from(now.duration_since(job.due).as_millis()).unwrap_or(i64::MAX);
+        order.late_ms = order.late_ms.saturating_add(waited.max(0));
         let persons: Vec<&Person> =
             oncall.resolve(&order.target, now).iter().filter_map(|id| oncall.person(id)).collect();
         if persons.is_empty() {

@@ -30,7 +30,7 @@ fn the_alerts_of_our_rules_lead_to_the_playbooks_that_are_there() {
     let rules = include_str!("../fixtures/spark/alerts.yaml");
     let names = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
     let said: Vec<String> = names
-        .chain(["SparkDriverOOM", "SparkExecutorLost", "KubePodCrashLooping", "Watchdog"])
+        .chain(["SparkDriverOOM", "SparkExecutorLost", "KubePodCrashLooping", "HeartbeatMissing"])
         .map(|name| {
             let labels = labels(&[("alertname", name), ("namespace", "a"), ("pod", "b")]);
             (name, matched(&catalog, &labels))
@@ -60,7 +60,7 @@ fn the_alerts_of_our_rules_lead_to_the_playbooks_that_are_there() {
         SparkDriverOOM: spark-driver-failed
         SparkExecutorLost: spark-executor-lost
         KubePodCrashLooping: pod-crashloop
-        Watchdog: watchdog
+        HeartbeatMissing: watchdog
     ");
 }
 

@@ -50,7 +50,7 @@ async fn two_thousand_namespaces_are_two_thousand_incidents() {
     assert_eq!(app.engine.store.open_count().await.unwrap(), 2_000);
     assert_eq!(app.engine.store.without_wake_up().await.unwrap(), []);
     // Each is paged; more than one turn's worth waits, and none is forgotten.
-    while app.engine.pump().await.unwrap() > 0 {}
+    live(&app, 40).await;
     assert_eq!(app.console().matches("PAGE for").count(), 2_000);
     app.pump_until_quiet().await;
 }
