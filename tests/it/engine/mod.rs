@@ -137,8 +137,11 @@ async fn until(mut done: impl FnMut() -> bool) {
     tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("it happens in time");
 }
 
+/// Label names and values.
+type Labels<'a> = &'a [(&'a str, &'a str)];
+
 /// A payload of alerts: status, labels, seconds after the start that it began.
-fn payload(alerts: &[(&str, &[(&str, &str)], i64)]) -> Value {
+fn payload(alerts: &[(&str, Labels<'_>, i64)]) -> Value {
     let start: jiff::Timestamp = START.parse().unwrap();
     let alerts: Vec<Value> = alerts
         .iter()

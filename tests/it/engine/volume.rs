@@ -1,6 +1,4 @@
-//! Large and wide payloads: bounded time, right counts.
-
-use std::time::Instant;
+//! Large and wide payloads: right counts.
 
 use super::*;
 
@@ -15,20 +13,12 @@ fn many(count: usize, label: &str) -> Value {
     json!({ "alerts": alerts })
 }
 
-#[allow(clippy::disallowed_methods, reason = "how long it really takes is the question")]
-fn stopwatch() -> Instant {
-    Instant::now()
-}
-
 #[tokio::test]
 async fn ten_thousand_alerts_of_one_webhook_are_one_incident_in_bounded_time() {
     let app = TestApp::new().await;
-    let begun = stopwatch();
     app.post_alerts(&many(10_000, "pod")).await;
-    let taken = begun.elapsed();
     assert_eq!(app.engine.store.backlog().await.unwrap().0, 10, "stored in parts");
     app.pump_until_quiet().await;
-    eprintln!("10 000 alerts: taken in {taken:?}, applied after {:?}", begun.elapsed());
     let incident = app.incident(1).await;
     assert_eq!((incidents(&app).await, incident.firing, incident.members), (1, 10_000, 10_000));
     assert!(incident.targets.len() <= 50);
@@ -38,10 +28,8 @@ async fn ten_thousand_alerts_of_one_webhook_are_one_incident_in_bounded_time() {
 #[tokio::test]
 async fn five_hundred_namespaces_are_five_hundred_incidents_and_each_is_paged() {
     let app = TestApp::new().await;
-    let begun = stopwatch();
     app.post_alerts(&many(500, "namespace")).await;
     while app.engine.apply_next().await.unwrap() {}
-    eprintln!("500 incidents: opened after {:?}", begun.elapsed());
     assert_eq!(app.engine.store.open_count().await.unwrap(), 500);
     assert_eq!(app.engine.store.without_wake_up().await.unwrap(), []);
     // Each is paged; more than one turn's worth waits, and none is forgotten.
