@@ -221,9 +221,11 @@ impl Engine {
         key: &str,
         prefix: &str,
     ) -> anyhow::Result<Vec<String>> {
-        let soon = self.now().saturating_add(DEADLINE).unwrap_or(Timestamp::MAX);
+        // A line of the person's rules that is due later is no way now; one that waits for its next attempt is.
+        let now = self.now();
         let waiting = self.store.jobs_of(incident.id).await?.into_iter();
-        let waiting = waiting.filter(|(_, due, _)| *due < soon).map(|(key, _, _)| key);
+        let tried = waiting.filter(|(_, due, error)| *due <= now || !error.is_empty());
+        let waiting = tried.map(|(key, _, _)| key);
         let sent = self.store.messages(incident.id).await?.into_iter();
         let sent = sent.filter(|sent| sent.state == "sent").map(|sent| sent.key);
         Ok(waiting.chain(sent).filter(|k| k.starts_with(prefix) && k != key).collect())

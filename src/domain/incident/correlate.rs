@@ -95,7 +95,7 @@ pub fn observe(
     }
     if member.incident.is_none() && alert.status == Status::Firing {
         // A tombstone: a firing that began no later than the end we were told of is over already.
-        let over = seq <= member.last_seq && alert.starts_at <= member.starts_at;
+        let over = seq < member.last_seq && alert.starts_at <= member.starts_at;
         if over {
             return (member, Change::Seen);
         }

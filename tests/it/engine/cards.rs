@@ -77,6 +77,9 @@ async fn two_dead_channels_do_not_keep_each_other_busy() {
     let tried = slack.calls().iter().filter(|call| *call == POST).count();
     // Each with each change of the incident (it opened, it paged, the page arrived), none because of the other.
     assert!(tried <= 6, "{tried} attempts in ten seconds");
+    live(&app, 60).await;
+    let later = slack.calls().iter().filter(|call| *call == POST).count();
+    assert_eq!(later, tried, "tried again although nothing changed");
     live(&app, 900).await;
     for channel in [&a, &b] {
         assert_eq!(slack.messages(channel).len(), 1, "{}", history(&app, 1).await);

@@ -10,8 +10,10 @@ mod identity;
 mod life;
 mod path;
 mod rounds;
+mod runs;
 mod secrets;
 mod volume;
+mod wakes;
 
 use std::time::Duration;
 
