@@ -381,7 +381,8 @@ impl<'a> Deciding<'a> {
     }
 
     fn post_accepted(&mut self, channel: String) {
-        let asked = self.state.user_channel.as_ref() == Some(&channel);
+        // Only a card that was asked for instead of the page counts, not one that happens to be there.
+        let asked = self.state.owner_asked && self.state.user_channel.as_ref() == Some(&channel);
         let untouched = self.state.round.as_ref().is_some_and(|r| r.taken.is_none());
         if asked && untouched && self.owners_channel(true).is_some() && self.state.running == 0 {
             self.push(Event::OwnerTookIt { channel });

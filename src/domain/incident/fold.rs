@@ -52,6 +52,7 @@ fn blank(id: IncidentId, at: Timestamp) -> Incident {
         channels: BTreeSet::new(),
         user_channel: None,
         user_max: None,
+        owner_asked: false,
         playbooks: BTreeSet::new(),
         rounds: 0,
         round: None,
@@ -173,6 +174,7 @@ fn escalation(state: &mut Incident, at: Timestamp, event: &Event) {
     match event {
         Event::RoundStarted { number, severity, policy, first_due, assignee, .. } => {
             state.rounds = *number;
+            state.owner_asked = false;
             state.round = Some(Round {
                 number: *number,
                 started_at: at,
@@ -250,7 +252,10 @@ fn diagnosis(state: &mut Incident, event: &Event) {
             end.caveats.iter().for_each(|text| caveat(state, text));
         }
         Event::Caveat { text } => caveat(state, text),
-        Event::OwnerAsked { channel } => drop(state.channels.insert(channel.clone())),
+        Event::OwnerAsked { channel } => {
+            state.owner_asked = true;
+            state.channels.insert(channel.clone());
+        }
         Event::OwnerTookIt { .. } => {
             state.round = None;
             set_wake(state, Wake::Never(NoWake::UserErrorAccepted));

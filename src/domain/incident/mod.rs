@@ -255,6 +255,9 @@ pub struct Incident {
     pub user_channel: Option<String>,
     /// Highest severity at which it may replace the page.
     pub user_max: Option<Severity>,
+    /// The owner's channel was asked to take it instead of a page, in this round.
+    #[serde(default)]
+    pub owner_asked: bool,
     /// Playbooks that matched a member.
     pub playbooks: BTreeSet<String>,
     /// Rounds begun.

@@ -367,6 +367,16 @@ fn an_unsure_incomplete_or_severe_user_error_pages() {
 }
 
 #[test]
+fn a_card_that_stands_in_the_owners_channel_anyway_replaces_no_page() {
+    let mut story = Story::begins(Observation { severity: Some(Severity::P2), ..diagnosed(60) });
+    story.tell(Command::RunStarted { playbook: "spark".to_owned(), target: String::new() });
+    let unsure = RunEnd { incomplete: true, ..verdict(Owner::User, 0.95) };
+    story.tell(Command::RunEnded(unsure));
+    story.tell(Command::PostAccepted { channel: "data-eng".to_owned() });
+    assert_eq!(Story::paged(&story.after(0)), ["person:ana"]);
+}
+
+#[test]
 fn a_page_nobody_can_get_brings_the_next_step_forward() {
     let mut story = Story::begins(fired(1));
     story.after(0);
