@@ -8,6 +8,7 @@ pub mod demo;
 pub mod explain;
 pub mod incident;
 pub mod oncall;
+pub mod reload;
 pub mod schema;
 pub mod serve;
 pub mod test;

@@ -4,7 +4,10 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 
-use super::wire::{self, Parts, Wired};
+use super::{
+    reload,
+    wire::{self, Parts, Wired},
+};
 use crate::{
     config::Config,
     http,
@@ -65,7 +68,7 @@ pub async fn start(config: Arc<Config>, parts: Parts, tasks: &Tasks) -> anyhow::
     let serving = tasks.clone();
     tasks.spawn("http.serve", async move { http::serve(state, listener, &serving).await });
     wired.engine.start(tasks);
-    wire::keep_current(&wired, config, tasks);
+    reload::keep_current(&wired, config, tasks);
     Ok(Started { wired, address })
 }
 

@@ -1,9 +1,9 @@
 //! From the configuration to a running engine: the one place that knows every part.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::tz::TimeZone;
 
 use super::oncall;
 use crate::{
@@ -21,17 +21,14 @@ use crate::{
         slack::{Slack, SlackSettings},
         webhook::{Webhook, WebhookSettings},
     },
-    ops::{clock::Clock, lifecycle::Tasks, metrics as names},
+    ops::{clock::Clock, lifecycle::Tasks},
     playbook::{
         catalog::Shipped,
         diagnostic::Diagnostic,
-        reload::{Polled, Reloader},
+        reload::Reloader,
     },
     store::Store,
 };
-
-/// Between looks at the playbook and on-call files.
-const RELOAD_EVERY: Duration = Duration::from_secs(5);
 
 /// Parts that differ between `serve`, the demo and tests.
 pub struct Parts {
@@ -73,6 +70,7 @@ pub async fn wire(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Resul
         catalog: Shared::from(reloader.current()),
         oncall: Shared::new(oncall),
         clusters: Clusters::new(clusters),
+        wrong_files: Shared::default(),
         channels: channels(config, &http, &clock, console)?,
         owner: owner()?,
         started_at: now,
@@ -83,74 +81,13 @@ pub async fn wire(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Resul
     Ok(Wired { engine, reloader: Arc::new(reloader) })
 }
 
-/// Keeps playbooks and on-call files current; a bad edit keeps the last good ones and is loud.
-pub fn keep_current(wired: &Wired, config: Arc<Config>, tasks: &Tasks) {
-    let (engine, reloader) = (wired.engine.clone(), Arc::clone(&wired.reloader));
-    let stop = tasks.stop().draining.clone();
-    tasks.spawn("files.reload", async move {
-        let mut oncall_error = String::new();
-        loop {
-            tokio::select! {
-                () = engine.clock.sleep(RELOAD_EVERY) => {}
-                () = stop.cancelled() => return Ok(()),
-            }
-            let now = engine.now();
-            let (looking, today) = (Arc::clone(&reloader), now.to_zoned(TimeZone::UTC).date());
-            match crate::ops::lifecycle::blocking(move || looking.poll(today)).await? {
-                Polled::Unchanged => {}
-                Polled::Swapped => {
-                    engine.catalog.set(reloader.current());
-                    tracing::info!("new playbooks are in force");
-                    metrics::counter!(names::RELOADS, "what" => "playbooks", "outcome" => "ok")
-                        .increment(1);
-                }
-                Polled::Refused => {
-                    let errors = text(&reloader.errors());
-                    tracing::error!(
-                        errors,
-                        "the playbooks were changed and are wrong; the last good ones stay in force"
-                    );
-                    metrics::counter!(names::RELOADS, "what" => "playbooks", "outcome" => "error")
-                        .increment(1);
-                }
-            }
-            reload_oncall(&engine, &config, now, &mut oncall_error);
-        }
-    });
-}
-
-fn reload_oncall(engine: &Engine, config: &Config, now: Timestamp, last_error: &mut String) {
-    match oncall::load(config, now) {
-        Ok(loaded) => {
-            last_error.clear();
-            if *engine.oncall.get() != loaded.oncall {
-                engine.oncall.set(Arc::new(loaded.oncall));
-                tracing::info!("new on-call files are in force");
-                metrics::counter!(names::RELOADS, "what" => "oncall", "outcome" => "ok")
-                    .increment(1);
-            }
-        }
-        Err(found) => {
-            let errors = text(&found);
-            if errors != *last_error {
-                tracing::error!(
-                    errors,
-                    "the on-call files were changed and are wrong; the last good ones stay in force"
-                );
-                metrics::counter!(names::RELOADS, "what" => "oncall", "outcome" => "error")
-                    .increment(1);
-                *last_error = errors;
-            }
-        }
-    }
-}
-
 /// Why files cannot be used, with every mistake and its place.
 pub fn refused(what: &str, found: &[Diagnostic]) -> anyhow::Error {
     anyhow::anyhow!("{what} cannot be used:\n{}", text(found))
 }
 
-fn text(found: &[Diagnostic]) -> String {
+/// Every mistake with its place.
+pub(super) fn text(found: &[Diagnostic]) -> String {
     found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 

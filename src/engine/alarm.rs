@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{Engine, change::include};
+use super::{
+    Engine,
+    change::{Along, include},
+};
 use crate::{
     domain::{
         alert::{self, Labels, Rejected, Status},
@@ -18,6 +21,9 @@ const MAX_RACES: usize = 20;
 /// Alerts or mistakes named in an alarm's text.
 const NAMED: usize = 5;
 
+/// Characters of mistakes shown; the log and `paramedic check` have all.
+const MAX_ERRORS: usize = 1_500;
+
 /// One alarm.
 pub(super) struct Alarm {
     kind: &'static str,
@@ -26,6 +32,8 @@ pub(super) struct Alarm {
     title: &'static str,
     text: String,
     severity: Severity,
+    /// False: it is posted and shown, and wakes nobody.
+    pages: bool,
 }
 
 impl Alarm {
@@ -43,6 +51,7 @@ impl Alarm {
                 lines.join("; ")
             ),
             severity: Severity::P2,
+            pages: true,
         }
     }
 
@@ -59,6 +68,23 @@ impl Alarm {
                 plain(delivery)
             ),
             severity: Severity::P1,
+            pages: true,
+        }
+    }
+
+    /// Files that were changed and are wrong, in the words of their check.
+    pub(super) fn wrong_files(what: &'static str, errors: &str) -> Self {
+        let errors: String = redact::redact(errors).chars().take(MAX_ERRORS).collect();
+        Self {
+            kind: "wrong-files",
+            about: what.to_owned(),
+            title: "An edit is not in force",
+            text: format!(
+                "The {what} were changed and are wrong; the last good ones stay in force. Correct the files:\n{errors}"
+            ),
+            severity: Severity::P3,
+            // Whoever edits is awake and reads the channel; a page would punish them for trying at night.
+            pages: false,
         }
     }
 
@@ -72,8 +98,13 @@ impl Alarm {
                 "{ids} had no wake-up planned; it was planned again. This is a bug in Paramedic: please report it."
             ),
             severity: Severity::P1,
+            pages: true,
         }
     }
+}
+
+fn itself() -> Who {
+    Who { id: String::new(), name: "Paramedic".to_owned(), via: "itself".to_owned() }
 }
 
 /// A delivery's alerts in a line.
@@ -99,7 +130,23 @@ fn plain(delivery: &Delivery) -> String {
     named.join(", ")
 }
 
+impl Alarm {
+    fn key(&self) -> String {
+        format!("self/{}/{}", self.kind, self.about)
+    }
+}
+
 impl Engine {
+    /// Resolves the alarm's incident, if it is open.
+    pub(super) async fn put_right(&self, alarm: &Alarm) -> anyhow::Result<()> {
+        let open = self.store.incident_by_key(&alarm.key()).await?;
+        if let Some(stored) = open.filter(|s| s.incident.is_open()) {
+            let resolve = Command::Resolve { by: itself(), anyway: true };
+            self.change(stored.incident.id, vec![resolve], Along::default()).await?;
+        }
+        Ok(())
+    }
+
     /// Raises an alarm in a transaction of its own.
     pub(super) async fn self_alarm(&self, alarm: &Alarm) -> anyhow::Result<()> {
         self.commit_with(alarm, &Changes::default()).await
@@ -132,10 +179,9 @@ impl Engine {
         alarm: &Alarm,
         now: Timestamp,
     ) -> anyhow::Result<()> {
-        let Alarm { kind, about, title, text, severity } = alarm;
+        let Alarm { kind, about, title, text, severity, pages } = alarm;
         tracing::error!(kind, about, text, "self-alarm");
-        let by = Who { id: String::new(), name: "Paramedic".to_owned(), via: "itself".to_owned() };
-        let key = format!("self/{kind}/{about}");
+        let (by, key) = (itself(), alarm.key());
         let open = self.store.incident_by_key(&key).await?.filter(|s| s.incident.is_open());
         if let Some(stored) = open {
             let note = Command::Note { by, text: text.clone() };
@@ -154,11 +200,15 @@ impl Engine {
             external_url: String::new(),
             since: now,
         };
-        let declare = Command::Declare { by, routing: self.routing(&Labels::new()) };
+        let routing = self.routing(&Labels::new());
+        let first = match pages {
+            true => Command::Declare { by, routing },
+            false => Command::Announce { routing },
+        };
         let oncall = self.oncall.get();
         let env = Env { now, oncall: &oncall, settings: &self.options.incidents };
         let id = self.store.next_incident().await?;
-        let opened = incident::open(id, opening, *severity, declare, &env)?;
+        let opened = incident::open(id, opening, *severity, first, &env)?;
         include(changes, None, &opened, None, now);
         Ok(())
     }

@@ -11,6 +11,7 @@ pub mod deliver;
 pub mod diagnose;
 mod effects;
 mod evidence;
+pub mod files;
 pub mod heartbeats;
 pub mod intake;
 pub mod memory;
@@ -85,6 +86,12 @@ impl<T> From<Arc<T>> for Shared<T> {
     }
 }
 
+impl<T: Default> Default for Shared<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
 impl<T> Shared<T> {
     /// Holds `value`.
     pub fn new(value: T) -> Self {
@@ -122,6 +129,8 @@ pub struct Inner {
     pub clusters: Clusters,
     /// HTTP for addresses from playbooks.
     pub http: clients::http::Client,
+    /// What is wrong with reloaded files; "" for what was looked at and is right.
+    pub wrong_files: Shared<files::WrongFiles>,
     /// Where messages go.
     pub channels: Channels,
     /// This process, as leases name it.

@@ -11,7 +11,10 @@ use std::{
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use paramedic::{
-    cli::wire::{Parts, wire},
+    cli::{
+        reload,
+        wire::{Parts, Wired, wire},
+    },
     clients::{
         self, Cluster,
         http::{HeaderName, Method, Request, Url},
@@ -26,6 +29,7 @@ use paramedic::{
         lifecycle::Tasks,
         metrics,
     },
+    playbook::reload::Reloader,
 };
 use serde_json::{Value, json};
 use sqlx::Connection as _;
@@ -56,6 +60,7 @@ pub struct TestApp {
     client: clients::http::Client,
     clock: Clock,
     config: Arc<Config>,
+    reloader: Arc<Reloader>,
     clusters: Vec<Cluster>,
     /// Gone once the process died.
     folder: Option<tempfile::TempDir>,
@@ -118,7 +123,7 @@ impl TestApp {
         Self::start(yaml, &files, clusters).await
     }
 
-    /// With more files beside the configuration (`oncall.yaml` is used as it is), and clusters besides the configured ones.
+    /// With more files beside the configuration (`oncall.yaml` and `playbooks/*` are used as they are), and clusters besides the configured ones.
     pub async fn start(yaml: &str, files: &[(&str, &str)], clusters: Vec<Cluster>) -> Self {
         Self::at(Clock::manual(START.parse().unwrap()), yaml, files, clusters).await
     }
@@ -132,6 +137,7 @@ impl TestApp {
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::create_dir(path("playbooks")).unwrap();
         for (name, text) in files.iter().chain(&[("paramedic.yaml", yaml)]) {
             std::fs::write(path(name), text).unwrap();
         }
@@ -140,6 +146,9 @@ impl TestApp {
         env.push(("PARAMEDIC__STORE__URL".to_owned(), store));
         if files.iter().any(|(name, _)| *name == "oncall.yaml") {
             env.push(("PARAMEDIC__ONCALL__DIR".to_owned(), path("oncall.yaml")));
+        }
+        if files.iter().any(|(name, _)| name.starts_with("playbooks/")) {
+            env.push(("PARAMEDIC__PLAYBOOKS__DIR".to_owned(), path("playbooks")));
         }
         let file = folder.path().join("paramedic.yaml");
         let config = Arc::new(Config::load(Some(&file), env.into_iter()).unwrap());
@@ -156,7 +165,7 @@ impl TestApp {
         let (tasks, screen) = (Tasks::default(), Screen::default());
         let console = Console::new(screen.clone(), false);
         let parts = Parts { clock: clock.clone(), console, clusters: clusters.clone() };
-        let engine = wire(&config, parts, &tasks).await.unwrap().engine;
+        let Wired { engine, reloader } = wire(&config, parts, &tasks).await.unwrap();
         let state = http::State::new(engine.clone(), Arc::clone(&config), prometheus(), &tasks);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -172,6 +181,7 @@ impl TestApp {
             client,
             clock,
             config,
+            reloader,
             clusters,
             folder: Some(folder),
         }
@@ -196,6 +206,12 @@ impl TestApp {
     /// The store's file.
     pub fn database(&self) -> std::path::PathBuf {
         self.folder.as_ref().unwrap().path().join("paramedic.db")
+    }
+
+    /// Somebody writes a file of the configuration's folder, and the daemon looks at its files.
+    pub async fn edit(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.as_ref().unwrap().path().join(name), text).unwrap();
+        reload::look(&self.engine, &self.reloader, &self.config).await.unwrap();
     }
 
     /// Time passes.

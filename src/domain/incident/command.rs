@@ -131,6 +131,11 @@ pub enum Command {
         /// Who owns it.
         routing: Routing,
     },
+    /// Paramedic says something that needs no page: it is posted, and stays open until it is put right.
+    Announce {
+        /// Who owns it.
+        routing: Routing,
+    },
     /// Its timer is due.
     Wake,
     /// A step's target was resolved to persons; these pages leave.

@@ -91,14 +91,12 @@ impl<'a> Deciding<'a> {
     fn command(&mut self, command: Command) -> Result<(), Refusal> {
         match command {
             Command::Observe(seen) => self.observe(&seen),
+            Command::Announce { routing } => {
+                self.push(Event::routed(routing));
+                self.push(Event::NothingDue { reason: NoWake::OnlyPosted });
+            }
             Command::Declare { by, routing } => {
-                self.push(Event::Routed {
-                    team: routing.team,
-                    policy: routing.policy,
-                    channels: routing.channels,
-                    user_channel: routing.user_channel,
-                    user_max: routing.user_max,
-                });
+                self.push(Event::routed(routing));
                 self.start_round(format!("declared by {}", by.name), Duration::ZERO, None);
             }
             Command::Wake => self.wake(),
@@ -136,15 +134,9 @@ impl<'a> Deciding<'a> {
         let fired = seen.new + seen.again > 0;
         let opening = self.state.seq == 1;
         if opening {
-            let routing = seen.routing.clone();
-            let extra = seen.matched.iter().flat_map(|m| m.post_to.iter().cloned());
-            self.push(Event::Routed {
-                team: routing.team,
-                policy: routing.policy,
-                channels: routing.channels.into_iter().chain(extra).collect(),
-                user_channel: routing.user_channel,
-                user_max: routing.user_max,
-            });
+            let mut routing = seen.routing.clone();
+            routing.channels.extend(seen.matched.iter().flat_map(|m| m.post_to.iter().cloned()));
+            self.push(Event::routed(routing));
         }
         let reopened = !self.state.is_open() && fired;
         if reopened {

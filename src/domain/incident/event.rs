@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{NoWake, Resolution};
+use super::{NoWake, Resolution, Routing};
 use crate::domain::{
     alert::Labels,
     oncall::{PageTarget, Policy, StepRef},
@@ -180,4 +180,12 @@ pub enum Event {
     NothingDue { reason: NoWake },
     /// The escalation was asked to go on now.
     EscalatedNow { by: Who },
+}
+
+impl Event {
+    /// Who owns it, as decided by the on-call files.
+    pub(super) fn routed(routing: Routing) -> Self {
+        let Routing { team, policy, channels, user_channel, user_max } = routing;
+        Self::Routed { team, policy, channels, user_channel, user_max }
+    }
 }

@@ -130,6 +130,8 @@ pub enum NoWake {
     UserErrorAccepted,
     /// A member of a storm, which wakes for it.
     InStorm,
+    /// A notice: it is posted, and pages nobody.
+    OnlyPosted,
 }
 
 /// One pass of escalation through a policy.

@@ -171,6 +171,7 @@ pub fn next(
             }
             NoWake::AckDoesNotExpire => "nothing: this ack does not expire",
             NoWake::UserErrorAccepted => "nobody is paged: the owner's channel has it",
+            NoWake::OnlyPosted => "nobody is paged: it is only posted",
             NoWake::InStorm => "nobody is paged for it alone: it is part of a storm",
         }
         .to_string(),

@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 
 use self::said::Saids;
 use super::{State, auth::Caller, problem::Problem};
-use crate::{config::Role, notify::wording};
+use crate::{config::Role, domain::redact::redact, engine::files::WrongFiles, notify::wording};
 
 /// Longest text in a page, characters; the API has all of it.
 const MAX_TEXT: usize = 2_000;
@@ -65,7 +65,11 @@ impl Pages {
         Ok(Self { registry, said: Saids::default() })
     }
 
-    fn render(&self, page: Page<'_>) -> Result<String, handlebars::RenderError> {
+    fn render(
+        &self,
+        page: Page<'_>,
+        wrong_files: &WrongFiles,
+    ) -> Result<String, handlebars::RenderError> {
         let Page { template, title, reload, caller, content } = page;
         let who = caller.map(|caller| caller.token.as_deref().unwrap_or("this machine"));
         let mut context = json!({
@@ -73,6 +77,7 @@ impl Pages {
             "reload": reload,
             "who": who,
             "acts": caller.is_some_and(|caller| caller.role >= Role::Responder),
+            "wrong_files": wrong(wrong_files, caller),
             "style": assets::style_address(),
             "at": { "incidents": matches!(template, "list" | "incident"), "oncall": template == "oncall" },
         });
@@ -86,12 +91,19 @@ impl Pages {
 
 /// A page as an answer.
 pub fn respond(state: &State, page: Page<'_>) -> Result<Response, Problem> {
-    let html = state.pages.render(page).map_err(Problem::internal)?;
+    let html = state.pages.render(page, &state.engine.wrong_files.get()).map_err(Problem::internal)?;
     let mut response = Response::new(Body::from(html));
     *response.status_mut() = StatusCode::OK;
     let kind = HeaderValue::from_static("text/html; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     Ok(response)
+}
+
+/// What an edit left wrong, for those who may look.
+fn wrong(files: &WrongFiles, caller: Option<&Caller>) -> Vec<Value> {
+    let wrong = files.iter().filter(|(_, errors)| caller.is_some() && !errors.is_empty());
+    let shown = |errors: &str| redact(errors).into_owned();
+    wrong.map(|(what, errors)| json!({ "what": what, "errors": shown(errors) })).collect()
 }
 
 /// Takes out of every text what could disguise it, and bounds it.
@@ -132,7 +144,7 @@ mod tests {
             caller: None,
             content,
         };
-        let html = pages.render(page).unwrap();
+        let html = pages.render(page, &WrongFiles::new()).unwrap();
         assert!(!html.contains("<script"), "{html}");
         assert!(
             html.contains(
