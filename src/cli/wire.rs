@@ -22,11 +22,7 @@ use crate::{
         webhook::{Webhook, WebhookSettings},
     },
     ops::{clock::Clock, lifecycle::Tasks},
-    playbook::{
-        catalog::Shipped,
-        diagnostic::Diagnostic,
-        reload::Reloader,
-    },
+    playbook::{catalog::Shipped, diagnostic::Diagnostic, reload::Reloader},
     store::Store,
 };
 
@@ -113,6 +109,11 @@ fn options(config: &Config, http: &http::Client) -> anyhow::Result<Options> {
             settle: config.incidents.settle.get(),
             reopen_within: config.incidents.reopen_within.get(),
             ..incident::Settings::default()
+        },
+        storm: incident::storm::Settings {
+            above: usize::try_from(config.storm.above.count()).unwrap_or(usize::MAX),
+            per: config.storm.above.per(),
+            by: config.storm.by.clone(),
         },
         severity_map: config.severity.map.clone(),
         default_severity: config.severity.default,

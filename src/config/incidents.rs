@@ -9,6 +9,7 @@ use super::{
     problem::{Problems, is_label},
     value::{Duration, Rate},
 };
+use crate::domain::incident::storm::{self, Cause};
 
 /// Which alerts are one incident, and for how long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -33,24 +34,6 @@ pub struct Storm {
     pub by: Vec<Cause>,
 }
 
-/// What members of a storm can share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// A Kubernetes node.
-    Node,
-    /// A Hive Metastore.
-    Metastore,
-    /// An S3 bucket.
-    Bucket,
-    /// An image registry.
-    Registry,
-    /// A Spark application.
-    App,
-    /// A namespace.
-    Namespace,
-}
-
 /// What makes alerts one incident.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupBy {
@@ -72,11 +55,7 @@ impl Default for Incidents {
 
 impl Default for Storm {
     fn default() -> Self {
-        use Cause::{App, Bucket, Metastore, Namespace, Node, Registry};
-        Self {
-            above: Rate::per_minute(20),
-            by: vec![Node, Metastore, Bucket, Registry, App, Namespace],
-        }
+        Self { above: Rate::per_minute(20), by: storm::Settings::default().by }
     }
 }
 

@@ -34,7 +34,7 @@ pub use self::{
     docs::{json_schema, reference},
     error::Error,
     files::{OnCall, Playbooks},
-    incidents::{Cause, GroupBy, Incidents, Storm},
+    incidents::{GroupBy, Incidents, Storm},
     limits::{Egress, Follow, Format, Log, Recorder},
     problem::Problems,
     server::{Role, Server, Token},

@@ -13,7 +13,7 @@ use crate::{
         alert::{self, Alert, Envelope, Labels, Rejected, Status},
         ids::IncidentId,
         incident::{
-            self, Command, Env, Incident, Observation, Opening, Routing,
+            self, Command, Decision, Env, Incident, Observation, Opening, Routing,
             correlate::{self, Change, Member},
         },
         redact,
@@ -120,8 +120,14 @@ impl Engine {
                 changes.rejected.extend(named);
             }
             let groups = self.groups(delivery, envelope, source, alerts, &mut changes, now).await?;
+            let mut opened = Vec::new();
             for group in groups {
-                self.apply_group(group, envelope, &delivery.source, &mut changes, now).await?;
+                let new = self.apply_group(group, envelope, &delivery.source, &mut changes, now);
+                opened.extend(new.await?);
+            }
+            self.gather_storms(&mut opened, &mut changes, now).await?;
+            for new in &opened {
+                include(&mut changes, None, new, None, now);
             }
             if !rejected.is_empty() {
                 let alarm = Alarm::cannot_read(&delivery.source, &rejected);
@@ -236,6 +242,7 @@ impl Engine {
         Ok(stored.filter(|s| s.incident.is_open() || correlate::reopens(&s.incident, now, within)))
     }
 
+    /// Adds what a group changes; an incident that opens is returned, for it may join a storm at once.
     async fn apply_group(
         &self,
         mut group: Group,
@@ -243,7 +250,7 @@ impl Engine {
         source: &str,
         changes: &mut Changes,
         now: Timestamp,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Option<Decision>> {
         let (stored, id) = (group.stored.take(), group.id);
         let state = stored.as_ref().map(|s| &s.incident);
         let seen = self.observation(&group, state, envelope).await?;
@@ -259,14 +266,13 @@ impl Engine {
             let more = self.decide(&opened.state, notes, now)?;
             opened.events.extend(more.events);
             opened.state = more.state;
-            include(changes, None, &opened, None, now);
             tracing::info!(incident.id = %id, title = opened.state.title, severity = %severity, "incident opened");
-            return Ok(());
+            return Ok(Some(opened));
         };
         let commands = [vec![Command::Observe(seen)], notes].concat();
         let decision = self.decide(&stored.incident, commands, now)?;
         include(changes, Some(&stored.incident), &decision, Some(stored.version), now);
-        Ok(())
+        Ok(None)
     }
 
     async fn observation(

@@ -20,7 +20,11 @@ pub fn add(changes: &mut Changes, before: Option<&Incident>, decision: &Decision
     for event in &decision.events {
         match event {
             Event::StepTaken { .. } => changes.jobs.extend(pages::orders(state, event, now)),
-            Event::Diagnosing { .. } => changes.jobs.push(diagnose(state, now)),
+            Event::Diagnosing { .. } if !is_quiet(state) => changes.jobs.push(diagnose(state, now)),
+            // What was left out while the storm spoke for it.
+            Event::LeftStorm { .. } if !state.playbooks.is_empty() => {
+                changes.jobs.push(diagnose(state, now));
+            }
             Event::Noted { by, text } => {
                 let key = format!("note:{}", state.seq);
                 changes.jobs.extend(evidence::notes(state, &key, by, text, "", now));
@@ -33,6 +37,10 @@ pub fn add(changes: &mut Changes, before: Option<&Incident>, decision: &Decision
             }
             _ => {}
         }
+    }
+    storm(changes, before, decision, now);
+    if is_quiet(state) {
+        return;
     }
     // A channel that just refused the card is tried again with the next change, not because of its own refusal.
     let refused: Vec<&String> = decision
@@ -48,6 +56,47 @@ pub fn add(changes: &mut Changes, before: Option<&Incident>, decision: &Decision
     for channel in state.channels.iter().filter(|channel| !refused.contains(channel)) {
         let repeat = if only_refused { Repeat::Keep } else { Repeat::Replace };
         changes.jobs.push(NewJob { repeat, ..post(state, channel, now) });
+    }
+}
+
+/// Another member of the storm speaks for it.
+fn is_quiet(state: &Incident) -> bool {
+    state.storm.as_ref().is_some_and(|place| place.quiet)
+}
+
+/// A member changed in a way its storm shows: the storm looks at its members anew.
+fn storm(changes: &mut Changes, before: Option<&Incident>, decision: &Decision, now: Timestamp) {
+    let state = &decision.state;
+    let shows = |event: &Event| {
+        matches!(
+            event,
+            Event::JoinedStorm(_)
+                | Event::LeftStorm { .. }
+                | Event::SeverityChanged { .. }
+                | Event::RunEnded(_)
+                | Event::Resolved { .. }
+                | Event::Reopened { .. }
+        )
+    };
+    if decision.events.iter().any(shows) {
+        let places = [Some(state), before].into_iter().flatten().filter_map(|i| i.storm.as_ref());
+        changes.jobs.extend(places.map(|place| look_at_storm(place.storm, now)));
+    }
+    if state.is_storm() && decision.events.iter().any(|e| matches!(e, Event::Acknowledged { .. })) {
+        changes.jobs.push(look_at_storm(state.id, now));
+    }
+}
+
+/// The job that looks at a storm's members.
+pub fn look_at_storm(storm: IncidentId, now: Timestamp) -> NewJob {
+    NewJob {
+        key: format!("storm:{storm}"),
+        kind: "storm",
+        incident: Some(storm),
+        due: now,
+        priority: 1,
+        payload: json!({}),
+        repeat: Repeat::Replace,
     }
 }
 

@@ -19,6 +19,7 @@ pub mod pages;
 pub mod periodic;
 pub mod posts;
 pub mod runs;
+mod storms;
 pub mod sync;
 pub mod worker;
 
@@ -34,7 +35,7 @@ use self::channels::Channels;
 use crate::{
     clients::{self, Clusters},
     domain::{
-        incident::{Settings, correlate::GroupBy},
+        incident::{self, Settings, correlate::GroupBy},
         oncall::OnCall,
         severity::Severity,
     },
@@ -52,6 +53,8 @@ pub struct Options {
     pub group_by: GroupBy,
     /// Settle and reopen times.
     pub incidents: Settings,
+    /// When many incidents are one storm.
+    pub storm: incident::storm::Settings,
     /// `severity` label to severity.
     pub severity_map: BTreeMap<String, Severity>,
     /// For missing and unknown severity labels.

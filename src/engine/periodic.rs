@@ -62,6 +62,7 @@ impl Engine {
     /// The wake-up invariant: an open incident owns a future wake-up or a reason why not. A violation is mended, counted
     /// and paged.
     pub async fn check_invariants(&self) -> anyhow::Result<()> {
+        self.check_storms().await?;
         let lost = self.store.without_wake_up().await?;
         for id in &lost {
             metrics::counter!(names::INVARIANT_VIOLATIONS, "invariant" => "wake_up").increment(1);

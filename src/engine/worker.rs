@@ -22,7 +22,7 @@ const LEASE: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(1);
 /// What may run at once: pages and timers, cards, diagnoses. A storm of one cannot starve another.
 const LANES: [Lane; 3] = [
-    (&["wake", "page", "deliver", "periodic"], 16),
+    (&["wake", "page", "deliver", "storm", "periodic"], 16),
     (&["post", "evidence"], 16),
     (&["diagnose", "run"], 8),
 ];
@@ -146,6 +146,7 @@ impl Engine {
             "wake" => self.run_wake(job).await,
             "page" => self.run_page(job).await,
             "deliver" => self.run_deliver(job).await,
+            "storm" => self.run_storm(job).await,
             "post" => self.run_post(job).await,
             "evidence" => self.run_evidence(job).await,
             "diagnose" => self.run_diagnose(job).await,

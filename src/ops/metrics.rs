@@ -31,6 +31,7 @@ metrics! {
     DELIVERIES_WAITING = "paramedic_deliveries_waiting" "gauge" [] "Stored webhooks not applied yet.";
     DELIVERIES_OLDEST_SECONDS = "paramedic_deliveries_oldest_age_seconds" "gauge" [] "Age of the oldest of them.";
     INCIDENTS_OPEN = "paramedic_incidents_open" "gauge" [] "Incidents that are not resolved.";
+    STORMS = "paramedic_storms_total" "counter" [] "Storms begun: many incidents of one cause, paged once.";
     JOBS = "paramedic_jobs_total" "counter" ["kind", "outcome"] "Jobs run, by kind and outcome (ok, error).";
     JOBS_WAITING = "paramedic_jobs_waiting" "gauge" ["kind"] "Jobs that are not done, by kind.";
     STEPS = "paramedic_steps_total" "counter" ["kind", "state"] "Playbook steps ended, by kind and state.";

@@ -58,12 +58,12 @@ pub(super) async fn save(
 ) -> Result<()> {
     let sql = match version {
         None => {
-            "INSERT INTO incidents (id, version, incident_key, is_open, status, severity, title, team, opened_at, resolved_at, wake_at, state) \
-             VALUES ($1, 1 + $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+            "INSERT INTO incidents (id, version, incident_key, is_open, status, severity, title, team, opened_at, resolved_at, wake_at, state, storm_id) \
+             VALUES ($1, 1 + $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
         }
         Some(_) => {
             "UPDATE incidents SET version = version + 1, incident_key = $3, is_open = $4, status = $5, severity = $6, title = $7, \
-             team = $8, opened_at = $9, resolved_at = $10, wake_at = $11, state = $12 WHERE id = $1 AND version = $2"
+             team = $8, opened_at = $9, resolved_at = $10, wake_at = $11, state = $12, storm_id = $13 WHERE id = $1 AND version = $2"
         }
     };
     let written = sqlx::query(sql)
@@ -79,6 +79,7 @@ pub(super) async fn save(
         .bind(incident.resolved_at.map(millis))
         .bind(incident.wake.due().map(millis))
         .bind(json(incident)?)
+        .bind(incident.storm.as_ref().map(|place| place.storm.0))
         .execute(&mut *db)
         .await;
     let rows = match written {
@@ -168,6 +169,45 @@ impl Store {
         let sql = "SELECT i.id FROM incidents i \
                    LEFT JOIN jobs j ON j.incident_id = i.id AND j.kind = 'wake' \
                    WHERE i.wake_at IS NOT NULL AND j.id IS NULL LIMIT 100";
+        let ids: Vec<i64> = sqlx::query_scalar(sql).fetch_all(self.db.read()).await?;
+        Ok(ids.into_iter().map(IncidentId).collect())
+    }
+
+    /// How many incidents opened at `since` or later; counts no further than `enough`.
+    pub async fn opened_since(&self, since: Timestamp, enough: i64) -> Result<i64> {
+        let sql = "SELECT count(*) FROM (SELECT opened_at FROM incidents ORDER BY id DESC LIMIT $1) AS newest \
+                   WHERE opened_at >= $2";
+        let count = sqlx::query_scalar(sql).bind(enough).bind(millis(since));
+        Ok(count.fetch_one(self.db.read()).await?)
+    }
+
+    /// Open incidents outside any storm that opened at `since` or later, newest first, at most `limit`.
+    pub async fn open_alone(&self, since: Timestamp, limit: i64) -> Result<Vec<Stored>> {
+        let sql = "SELECT state, version FROM incidents WHERE is_open = 1 AND storm_id IS NULL AND opened_at >= $1 \
+                   ORDER BY id DESC LIMIT $2";
+        let rows = sqlx::query_as(sql).bind(millis(since)).bind(limit);
+        rows.fetch_all(self.db.read()).await?.into_iter().map(stored).collect()
+    }
+
+    /// Members of a storm, open ones first, then the newest; at most `limit`.
+    pub async fn storm_members(&self, storm: IncidentId, limit: i64) -> Result<Vec<Stored>> {
+        let sql = "SELECT state, version FROM incidents WHERE storm_id = $1 ORDER BY is_open DESC, id DESC LIMIT $2";
+        let rows = sqlx::query_as(sql).bind(storm.0).bind(limit);
+        rows.fetch_all(self.db.read()).await?.into_iter().map(stored).collect()
+    }
+
+    /// Members of a storm, and how many of them are open.
+    pub async fn storm_counts(&self, storm: IncidentId) -> Result<(u64, u64)> {
+        let sql = "SELECT count(*), coalesce(sum(is_open), 0) FROM incidents WHERE storm_id = $1";
+        let (members, open): (i64, i64) =
+            sqlx::query_as(sql).bind(storm.0).fetch_one(self.db.read()).await?;
+        Ok((u64::try_from(members).unwrap_or(0), u64::try_from(open).unwrap_or(0)))
+    }
+
+    /// Storms that are over although members are open: nobody would wake for those.
+    pub async fn storms_over_with_open_members(&self) -> Result<Vec<IncidentId>> {
+        let sql = "SELECT DISTINCT m.storm_id FROM incidents m JOIN incidents s ON s.id = m.storm_id \
+                   WHERE m.is_open = 1 AND s.is_open = 0 AND s.wake_at IS NULL LIMIT 100";
         let ids: Vec<i64> = sqlx::query_scalar(sql).fetch_all(self.db.read()).await?;
         Ok(ids.into_iter().map(IncidentId).collect())
     }

@@ -203,6 +203,13 @@ impl TestApp {
         String::from_utf8(self.screen.0.lock().unwrap().clone()).unwrap()
     }
 
+    /// Changes a row behind the daemon's back.
+    pub async fn sql(&self, sql: &'static str, id: i64) {
+        let url = format!("sqlite:{}", self.database().display());
+        let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        sqlx::query(sql).bind(id).execute(&mut db).await.unwrap();
+    }
+
     /// The store's file.
     pub fn database(&self) -> std::path::PathBuf {
         self.folder.as_ref().unwrap().path().join("paramedic.db")

@@ -30,7 +30,10 @@ async fn a_bad_edit_is_in_the_ui_and_the_chat_pages_nobody_and_resolves_when_it_
     let incident = app.incident(1).await;
     assert_eq!((incident.severity.to_string(), incident.rounds), ("P3".to_owned(), 0));
     let console = app.console();
-    assert!(console.contains("An edit is not in force") && console.contains("a.yaml:1:"), "{console}");
+    assert!(
+        console.contains("An edit is not in force") && console.contains("a.yaml:1:"),
+        "{console}"
+    );
     assert!(console.contains("nobody is paged: it is only posted"), "{console}");
     assert!(!console.contains("PAGE"), "{console}");
     assert_eq!(app.engine.catalog.get().playbooks.len(), 6, "the last good ones are in force");

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 
-use super::event::{Pager, RunEnd, Who};
+use super::{
+    event::{Pager, RunEnd, Who},
+    storm::{Membership, Size},
+};
 use crate::domain::{
     alert::Labels,
     oncall::{OnCall, PageTarget},
@@ -136,6 +139,17 @@ pub enum Command {
         /// Who owns it.
         routing: Routing,
     },
+    /// Incidents of one cause become a storm: this one.
+    Gather {
+        /// Who owns them.
+        routing: Routing,
+        /// Its first members.
+        size: Size,
+    },
+    /// The storm's members were looked at.
+    Resize(Size),
+    /// It becomes a member of a storm; nothing happens where it does not fit.
+    JoinStorm(Membership),
     /// Its timer is due.
     Wake,
     /// A step's target was resolved to persons; these pages leave.
@@ -271,9 +285,13 @@ pub enum Refusal {
     },
     /// Alerts still fire.
     #[error(
-        "{firing} alerts of {incident} still fire: silence them in Alertmanager, or resolve anyway"
+        "{firing} {} of {incident} {}: silence them in Alertmanager, or resolve anyway",
+        if *.storm { "incidents" } else { "alerts" },
+        if *.storm { "are still open" } else { "still fire" }
     )]
     StillFiring {
+        /// Its members are incidents.
+        storm: bool,
         /// Which incident.
         incident: super::IncidentId,
         /// How many.

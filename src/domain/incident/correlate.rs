@@ -206,7 +206,7 @@ pub fn key(
 }
 
 /// Joins parts so that no two different lists give the same key; long parts are kept by their hash.
-fn escape<'a>(parts: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn escape<'a>(parts: impl Iterator<Item = &'a str>) -> String {
     let part = |text: &str| {
         let text = text.replace('%', "%25").replace('/', "%2F");
         if text.len() <= 256 {

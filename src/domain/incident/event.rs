@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{NoWake, Resolution, Routing};
+use super::{NoWake, Resolution, Routing, storm::Membership};
 use crate::domain::{
     alert::Labels,
+    ids::IncidentId,
     oncall::{PageTarget, Policy, StepRef},
     severity::Severity,
     verdict::Verdict,
@@ -176,6 +177,12 @@ pub enum Event {
     Noted { by: String, text: String },
     /// A silence was made in Alertmanager.
     Silenced { by: Who, id: String, until: Timestamp },
+    /// Members of the storm were counted.
+    StormSized { members: u64, open: u64, named: Vec<String>, verdicts: Vec<Verdict> },
+    /// It is a member of a storm.
+    JoinedStorm(Membership),
+    /// It is not any more.
+    LeftStorm { storm: IncidentId, reason: String },
     /// Nothing will happen by itself, for this reason.
     NothingDue { reason: NoWake },
     /// The escalation was asked to go on now.

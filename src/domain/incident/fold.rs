@@ -53,6 +53,8 @@ fn blank(id: IncidentId, at: Timestamp) -> Incident {
         user_channel: None,
         user_max: None,
         owner_asked: false,
+        storm: None,
+        named: vec![],
         playbooks: BTreeSet::new(),
         rounds: 0,
         round: None,
@@ -123,7 +125,27 @@ fn apply(state: &mut Incident, at: Timestamp, event: &Event) {
             state.round = None;
             set_wake(state, Wake::Never(*reason));
         }
+        Event::StormSized { .. } | Event::JoinedStorm(_) | Event::LeftStorm { .. } => {
+            storm(state, event);
+        }
         Event::PostFailed { .. } | Event::Noted { .. } | Event::Silenced { .. } => {}
+    }
+}
+
+fn storm(state: &mut Incident, event: &Event) {
+    match event {
+        Event::StormSized { members, open, named, verdicts } => {
+            (state.members, state.firing) = (*members, *open);
+            state.named.clone_from(named);
+            state.verdicts.clone_from(verdicts);
+        }
+        Event::JoinedStorm(place) => {
+            state.storm = Some(place.clone());
+            state.round = None;
+            set_wake(state, Wake::Never(NoWake::InStorm));
+        }
+        Event::LeftStorm { .. } => state.storm = None,
+        _ => {}
     }
 }
 
@@ -283,7 +305,11 @@ fn ack(state: &mut Incident, at: Timestamp, event: &Event) {
                 targets: state.targets.clone(),
             });
             state.round = None;
-            set_wake(state, ack_wake(*expires_at, *remind_at));
+            let wake = match state.storm {
+                Some(_) => Wake::Never(NoWake::InStorm),
+                None => ack_wake(*expires_at, *remind_at),
+            };
+            set_wake(state, wake);
         }
         Event::AckExtended { expires_at, remind_at, .. } => {
             if let Some(ack) = &mut state.ack {
@@ -322,6 +348,7 @@ fn reopened(state: &mut Incident) {
     state.status = Status::Triggered;
     state.opening += 1;
     (state.resolved_at, state.resolution, state.ack, state.paused) = (None, None, None, None);
+    state.storm = None;
     // Evidence of the earlier opening stays on the timeline; the card shows this opening's.
     state.verdicts.clear();
     state.caveats.clear();

@@ -13,6 +13,7 @@ mod decide;
 mod event;
 mod fold;
 pub mod show;
+pub mod storm;
 #[cfg(test)]
 mod tests;
 
@@ -237,7 +238,7 @@ pub struct Incident {
     pub resolution: Option<Resolution>,
     /// From 1; grows with each reopening.
     pub opening: i64,
-    /// Members that fire.
+    /// Members that fire; of a storm: member incidents that are open.
     pub firing: u64,
     /// Members in all.
     pub members: u64,
@@ -260,6 +261,12 @@ pub struct Incident {
     /// The owner's channel was asked to take it instead of a page, in this round.
     #[serde(default)]
     pub owner_asked: bool,
+    /// Its place in a storm.
+    #[serde(default)]
+    pub storm: Option<storm::Membership>,
+    /// Of a storm: its newest members, each in a line.
+    #[serde(default)]
+    pub named: Vec<String>,
     /// Playbooks that matched a member.
     pub playbooks: BTreeSet<String>,
     /// Rounds begun.
@@ -287,6 +294,11 @@ pub struct Incident {
 }
 
 impl Incident {
+    /// True when its members are incidents.
+    pub fn is_storm(&self) -> bool {
+        self.source == storm::SOURCE
+    }
+
     /// True while someone may have to act.
     pub fn is_open(&self) -> bool {
         self.status.is_open()

@@ -98,6 +98,13 @@ pub fn line(event: &Event) -> Option<String> {
         Event::Silenced { by, until, .. } => {
             format!("{} silenced it in Alertmanager until {}", by.name, clock(*until))
         }
+        Event::StormSized { members, open, .. } => {
+            format!("{members} incidents of this cause, {open} open")
+        }
+        Event::JoinedStorm(place) => {
+            format!("joined the storm {}: both share {}", place.storm, place.cause)
+        }
+        Event::LeftStorm { storm, reason } => format!("left the storm {storm}: {reason}"),
         Event::EscalatedNow { by } => format!("{} asked for the next step at once", by.name),
         Event::StepTaken { late_ms, .. } if *late_ms >= 30_000 => {
             format!("this step is late by {}", duration(SignedDuration::from_millis(*late_ms)))
@@ -115,8 +122,6 @@ pub fn line(event: &Event) -> Option<String> {
 
 /// The incident's card at `now`; `public_url` is the daemon's own address for people.
 pub fn card(incident: &Incident, next: &str, public_url: &str, now: Timestamp) -> Card {
-    let text = |name: &str| incident.annotations.get(name).cloned().unwrap_or_default();
-    let summary = [text("summary"), text("description"), text("message")];
     Card {
         incident: incident.id,
         revision: incident.seq,
@@ -126,7 +131,7 @@ pub fn card(incident: &Incident, next: &str, public_url: &str, now: Timestamp) -
         status: incident.status.word().to_owned(),
         since: incident.since,
         at: now,
-        summary: summary.into_iter().find(|s| !s.is_empty()).unwrap_or_default(),
+        summary: summary(incident),
         labels: labels(incident),
         members: members(incident),
         verdicts: incident.verdicts.clone(),
@@ -172,9 +177,16 @@ pub fn next(
             NoWake::AckDoesNotExpire => "nothing: this ack does not expire",
             NoWake::UserErrorAccepted => "nobody is paged: the owner's channel has it",
             NoWake::OnlyPosted => "nobody is paged: it is only posted",
-            NoWake::InStorm => "nobody is paged for it alone: it is part of a storm",
+            NoWake::InStorm => return in_storm(incident),
         }
         .to_string(),
+    }
+}
+
+fn in_storm(incident: &Incident) -> String {
+    match &incident.storm {
+        Some(place) => format!("{} pages for it: both share {}", place.storm, place.cause),
+        None => "nobody is paged for it alone: it is part of a storm".to_owned(),
     }
 }
 
@@ -186,7 +198,23 @@ fn labels(incident: &Incident) -> Vec<(String, String)> {
     first.chain(rest).filter_map(pair).take(MAX_LABELS).collect()
 }
 
+fn summary(incident: &Incident) -> String {
+    let text = |name: &str| incident.annotations.get(name).cloned().unwrap_or_default();
+    let said = [text("summary"), text("description"), text("message")];
+    let mut summary = said.into_iter().find(|s| !s.is_empty()).unwrap_or_default();
+    let more = incident.members.saturating_sub(incident.named.len() as u64);
+    let more = (incident.is_storm() && more > 0).then(|| format!("and {more} more"));
+    for line in incident.named.iter().chain(&more) {
+        summary.push_str("\n- ");
+        summary.push_str(line);
+    }
+    summary
+}
+
 fn members(incident: &Incident) -> String {
+    if incident.is_storm() {
+        return format!("{} incidents, {} open", incident.members, incident.firing);
+    }
     let over = incident.members.saturating_sub(incident.firing);
     let over = if over > 0 { format!(", {over} resolved") } else { String::new() };
     let again = match incident.flaps {
@@ -198,6 +226,12 @@ fn members(incident: &Incident) -> String {
 }
 
 fn diagnosis(incident: &Incident) -> String {
+    if incident.is_storm() {
+        return "its members are diagnosed".to_owned();
+    }
+    if incident.storm.as_ref().is_some_and(|place| place.quiet) && incident.runs_done == 0 {
+        return "not diagnosed by itself: another incident of the storm is".to_owned();
+    }
     match (incident.playbooks.is_empty(), incident.running, incident.runs_done) {
         (true, _, _) => "no playbook matched".to_owned(),
         (false, 0, 0) => "diagnosis begins".to_owned(),
@@ -244,7 +278,7 @@ fn actions(incident: &Incident) -> Vec<Action> {
         (Some(Resolution::AllResolved | Resolution::Missing), _) => Some("itself".to_owned()),
         (Some(Resolution::ByHand(_)), None) | (None, _) => None,
     };
-    let silences = incident.source != super::correlate::DECLARED;
+    let silences = incident.source != super::correlate::DECLARED && !incident.is_storm();
     Verb::ALL
         .into_iter()
         .filter(|verb| silences || matches!(verb, Verb::Ack | Verb::Resolve))

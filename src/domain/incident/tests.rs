@@ -422,6 +422,106 @@ fn suppression_pauses_and_its_end_pages_at_once() {
     assert_eq!(Story::paged(&story.after(0)), ["person:ana"]);
 }
 
+fn place(quiet: bool) -> storm::Membership {
+    storm::Membership { storm: IncidentId(9), cause: "node n1".to_owned(), quiet }
+}
+
+#[test]
+fn a_member_of_a_storm_pages_nobody_by_itself_whatever_happens_below_p0() {
+    let mut story = Story::begins(fired(1));
+    story.tell(Command::JoinStorm(place(false)));
+    assert_eq!(story.state.wake, Wake::Never(NoWake::InStorm));
+    assert!(Story::paged(&story.after(120)).is_empty());
+    story.tell(Command::Observe(Observation { severity: Some(Severity::P1), ..fired(2) }));
+    story.tell(Command::Observe(ended(2, 0)));
+    story.tell(Command::Observe(again()));
+    assert!(Story::paged(&story.after(120)).is_empty());
+    story.tell(Command::Ack { by: who("ana"), round: None });
+    story.after(180);
+    assert!(Story::paged(&story.after(60)).is_empty(), "its ack expired: the storm wakes for it");
+    assert_eq!(story.state.wake, Wake::Never(NoWake::InStorm));
+    story.tell(Command::Observe(Observation { severity: Some(Severity::P0), ..fired(3) }));
+    assert_eq!(Story::paged(&story.after(0)), ["person:ana"], "P0 never waits in a storm");
+    assert_eq!(story.state.storm, None);
+}
+
+#[test]
+fn who_asks_for_a_member_by_itself_gets_its_round() {
+    let mut story = Story::begins(fired(1));
+    story.tell(Command::JoinStorm(place(true)));
+    story.tell(Command::EscalateNow { by: who("lead") });
+    assert_eq!(story.state.storm, None);
+    assert_eq!(Story::paged(&story.after(0)), ["person:ana"]);
+}
+
+#[test]
+fn only_what_nobody_has_joins_a_storm() {
+    let mut acked = Story::begins(fired(1));
+    acked.tell(Command::Ack { by: who("ana"), round: None });
+    assert!(acked.tell(Command::JoinStorm(place(false))).is_empty());
+    let mut worst = Story::begins(Observation { severity: Some(Severity::P0), ..fired(1) });
+    assert!(worst.tell(Command::JoinStorm(place(false))).is_empty());
+    let mut over = Story::begins(fired(1));
+    over.tell(Command::Observe(ended(1, 0)));
+    assert!(over.tell(Command::JoinStorm(place(false))).is_empty());
+}
+
+#[test]
+fn a_member_that_reopens_after_its_storm_is_on_its_own_again() {
+    let mut story = Story::begins(fired(1));
+    story.tell(Command::JoinStorm(place(true)));
+    story.tell(Command::Observe(ended(1, 0)));
+    story.after(3);
+    assert_eq!(story.state.status, Status::Resolved);
+    story.tell(Command::Observe(again()));
+    assert_eq!(story.state.storm, None);
+    assert_eq!(Story::paged(&story.after(0)), ["person:ana"]);
+}
+
+fn sized(members: u64, open: u64, severity: Severity) -> Command {
+    let named = vec!["INC-1".to_owned()];
+    Command::Resize(storm::Size {
+        members,
+        open,
+        severity: Some(severity),
+        named,
+        verdicts: vec![],
+    })
+}
+
+#[test]
+fn a_storm_pages_once_rises_with_its_worst_member_and_ends_with_the_last() {
+    let mut story = Story::begins(fired(1));
+    story.tell(sized(4, 4, Severity::P1));
+    assert_eq!(Story::paged(&story.after(0)), ["person:ana"]);
+    story.tell(Command::Ack { by: who("ana"), round: None });
+    story.tell(sized(9, 9, Severity::P1));
+    assert!(Story::paged(&story.after(1)).is_empty(), "more of the same pages nobody again");
+    assert!(story.tell(sized(9, 9, Severity::P1)).is_empty(), "looking again changes nothing");
+    story.tell(sized(10, 10, Severity::P0));
+    assert_eq!(Story::paged(&story.after(0)), ["person:ana"]);
+    story.tell(sized(10, 0, Severity::P0));
+    story.after(3);
+    assert_eq!(story.state.status, Status::Resolved);
+    story.tell(sized(11, 1, Severity::P1));
+    assert_eq!(story.state.status, Status::Triggered, "somebody joined as it resolved");
+    assert!(story.state.wake.due().is_some());
+}
+
+#[test]
+fn a_storm_resolved_by_hand_with_open_members_is_looked_at_again() {
+    let mut story = Story::begins(fired(1));
+    story.tell(sized(4, 4, Severity::P1));
+    story.tell(Command::Resolve { by: who("raj"), anyway: true });
+    story.tell(sized(4, 3, Severity::P1));
+    assert!(matches!(story.state.wake, Wake::StillFiring(_)));
+    story.after(15);
+    assert_eq!(story.state.status, Status::Triggered);
+    story.tell(Command::Resolve { by: who("raj"), anyway: true });
+    story.tell(sized(4, 0, Severity::P1));
+    assert_eq!(story.state.wake, Wake::Never(NoWake::Over));
+}
+
 fn any_command() -> impl Strategy<Value = Command> {
     let severity = prop_oneof![Just(Severity::P0), Just(Severity::P1), Just(Severity::P3)];
     prop_oneof![
@@ -439,6 +539,9 @@ fn any_command() -> impl Strategy<Value = Command> {
         1 => Just(Command::Nobody { round: 1, target: PageTarget::Schedule("x".to_owned()) }),
         1 => (1i64..100).prop_map(|m| Command::Suppress {
             by: "s".to_owned(), until: "2026-11-23T04:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_mins(m) }),
+        2 => Just(Command::JoinStorm(place(true))),
+        1 => (0u64..4, 0u64..4).prop_map(|(open, more)| Command::Resize(storm::Size {
+            members: open + more, open, severity: Some(Severity::P1), ..storm::Size::default() })),
         1 => Just(Command::Unsuppress { reason: "gone".to_owned() }),
         1 => (1i64..100).prop_map(|m| Command::Snooze {
             by: who("ana"), until: "2026-11-23T05:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_mins(m) }),
@@ -456,6 +559,10 @@ proptest! {
             drop(story.ask(command));
             let over = story.state.wake == Wake::Never(NoWake::Over);
             prop_assert!(!(story.state.is_open() && over), "open and nothing will happen: {:?}", story.state);
+            let waits = [Some(&story.state.wake), story.state.paused.as_deref()];
+            let in_storm = waits.contains(&Some(&Wake::Never(NoWake::InStorm)));
+            prop_assert!(!in_storm || story.state.storm.is_some() || !story.state.is_open(), "{:?}", story.state);
+            prop_assert!(!(in_storm && story.state.severity == Severity::P0 && story.state.is_open()), "{:?}", story.state);
             prop_assert!(story.state.wake.due().is_none_or(|due| due < Timestamp::MAX));
             prop_assert_eq!(&story.refolded(), &story.state);
         }

@@ -91,7 +91,8 @@ impl Pages {
 
 /// A page as an answer.
 pub fn respond(state: &State, page: Page<'_>) -> Result<Response, Problem> {
-    let html = state.pages.render(page, &state.engine.wrong_files.get()).map_err(Problem::internal)?;
+    let html =
+        state.pages.render(page, &state.engine.wrong_files.get()).map_err(Problem::internal)?;
     let mut response = Response::new(Body::from(html));
     *response.status_mut() = StatusCode::OK;
     let kind = HeaderValue::from_static("text/html; charset=utf-8");

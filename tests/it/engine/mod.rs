@@ -12,6 +12,7 @@ mod path;
 mod rounds;
 mod runs;
 mod secrets;
+mod storms;
 mod volume;
 mod wakes;
 
@@ -209,7 +210,12 @@ async fn assert_sound(app: &TestApp) {
         if !stored.is_open() {
             continue;
         }
-        let (firing, members) = store.member_counts(id).await.unwrap();
+        let (firing, members) = if stored.is_storm() {
+            let (members, open) = store.storm_counts(id).await.unwrap();
+            (open, members)
+        } else {
+            store.member_counts(id).await.unwrap()
+        };
         assert_eq!((stored.firing, stored.members), (firing, members), "{id}: firing, members");
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Each decision folds its own events as it goes, so a later step of the same decision sees the earlier one's effect.
 
+mod storm;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
@@ -95,6 +97,9 @@ impl<'a> Deciding<'a> {
                 self.push(Event::routed(routing));
                 self.push(Event::NothingDue { reason: NoWake::OnlyPosted });
             }
+            Command::Gather { routing, size } => self.gather(routing, size),
+            Command::Resize(size) => self.resize(size),
+            Command::JoinStorm(place) => self.join_storm(place),
             Command::Declare { by, routing } => {
                 self.push(Event::routed(routing));
                 self.start_round(format!("declared by {}", by.name), Duration::ZERO, None);
@@ -223,6 +228,11 @@ impl<'a> Deciding<'a> {
 
     fn start_round(&mut self, reason: String, hold_page: Duration, assignee: Option<Who>) {
         let (severity, now) = (self.state.severity, self.env.now);
+        if severity == Severity::P0 {
+            self.leave_storm("it is P0");
+        } else if self.state.storm.is_some() {
+            return self.push(Event::NothingDue { reason: NoWake::InStorm });
+        }
         let Some(policy) = self.policy() else {
             return self.push(Event::NothingDue { reason: NoWake::PolicyWithoutPages });
         };
@@ -343,7 +353,9 @@ impl<'a> Deciding<'a> {
             Some(Resolution::ByHand(who)) => who.name.clone(),
             Some(Resolution::AllResolved | Resolution::Missing) | None => "somebody".to_owned(),
         };
-        let reason = format!("{} alerts still fire; {who} had resolved it", self.state.firing);
+        let what =
+            if self.state.is_storm() { "incidents are still open" } else { "alerts still fire" };
+        let reason = format!("{} {what}; {who} had resolved it", self.state.firing);
         self.push(Event::Reopened { reason: reason.clone() });
         self.start_round(reason, Duration::ZERO, None);
     }
@@ -413,6 +425,10 @@ impl<'a> Deciding<'a> {
     }
 
     fn ack_times(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+        if self.state.storm.is_some() {
+            // The storm's own ack expires.
+            return (None, None);
+        }
         let severity = self.state.severity;
         let lasts = self.policy().and_then(|policy| policy.ack_expires.get(&severity).copied());
         let before = |lasts: Duration| lasts.checked_sub(REMIND_BEFORE).filter(|d| !d.is_zero());
@@ -442,7 +458,8 @@ impl<'a> Deciding<'a> {
         self.is_open()?;
         let firing = self.state.firing;
         if firing > 0 && !anyway {
-            return Err(Refusal::StillFiring { incident: self.state.id, firing });
+            let storm = self.state.is_storm();
+            return Err(Refusal::StillFiring { storm, incident: self.state.id, firing });
         }
         let minutes = if self.state.severity >= Severity::P1 { 15 } else { 60 };
         let look_again = self.after(Duration::from_mins(minutes));
@@ -459,6 +476,7 @@ impl<'a> Deciding<'a> {
         if self.state.round.is_some() {
             self.push(Event::EscalatedNow { by });
         } else {
+            self.leave_storm("somebody asked for it by itself");
             // Whoever asks for it now does not mean business hours.
             let reason = format!("{} asked to escalate", by.name);
             match self.policy() {
