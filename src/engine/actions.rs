@@ -12,7 +12,7 @@ use crate::{
         alert::Labels,
         card::Verb,
         ids::IncidentId,
-        incident::{Command, Incident, Opening, Who, correlate, show},
+        incident::{Command, Incident, Opening, Refusal, Who, correlate, show},
         oncall::Person,
         schedule::PersonId,
         severity::Severity,
@@ -97,10 +97,10 @@ impl Engine {
         let source = self.options.sources.get(&stored.incident.source);
         let instances = source.map(|s| s.alertmanagers.as_slice()).unwrap_or_default();
         if instances.is_empty() {
-            return Ok(format!(
-                "not silenced: no Alertmanager is configured for source `{}`; add `sources.{}.alertmanagers`",
+            return Err(not_silenced(&format!(
+                "no Alertmanager is configured for source `{}`; add `sources.{}.alertmanagers`",
                 stored.incident.source, stored.incident.source
-            ));
+            )));
         }
         let silence = Silence {
             matchers: scope(&stored.incident),
@@ -123,7 +123,7 @@ impl Engine {
                 Err(error) => last = error.to_string(),
             }
         }
-        Ok(format!("not silenced: {last}"))
+        Err(not_silenced(&last))
     }
 
     /// A person declares an incident.
@@ -148,7 +148,7 @@ impl Engine {
             since: self.now(),
         };
         let routing = self.routing(&labels);
-        self.open(opening, severity, Command::Declare { by, routing }).await
+        self.open(id, opening, severity, Command::Declare { by, routing }).await
     }
 
     /// The person behind a chat user, or what to tell them.
@@ -169,6 +169,10 @@ impl Engine {
         let person = oncall.person(&PersonId(who.id.clone()));
         person.and_then(|person| person.zone.clone()).unwrap_or(TimeZone::UTC)
     }
+}
+
+fn not_silenced(reason: &str) -> Error {
+    Error::Refused(Refusal::NotDone(format!("not silenced: {reason}")))
 }
 
 /// Which alerts a silence covers: what makes them belong to the incident.

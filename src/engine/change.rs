@@ -70,14 +70,14 @@ impl Engine {
         Err(store::Error::Conflict.into())
     }
 
-    /// Opens an incident with its first command; `Conflict` when another one with its key is open.
+    /// Opens the incident of this number with its first command; `Conflict` when another one with its key is open.
     pub async fn open(
         &self,
+        id: IncidentId,
         opening: Opening,
         severity: Severity,
         first: Command,
     ) -> Result<Incident, Error> {
-        let id = self.store.next_incident().await?;
         let now = self.now();
         let oncall = self.oncall.get();
         let env = Env { now, oncall: &oncall, settings: &self.options.incidents };

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use anyhow::Context as _;
 use jiff::Timestamp;
 
 use super::{Engine, Source, alarm::Alarm, change::include, heartbeats};
@@ -44,14 +45,29 @@ struct Groups {
     slots: BTreeMap<String, String>,
 }
 
+/// What became of the oldest waiting delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// There is none.
+    Nothing,
+    /// It is applied.
+    One,
+    /// It is not; it is tried again after a pause, or was set aside.
+    Failed,
+}
+
 impl Engine {
-    /// Applies the oldest waiting delivery; false when there is none.
-    pub async fn apply_next(&self) -> anyhow::Result<bool> {
-        let Some(delivery) = self.store.next_delivery().await? else { return Ok(false) };
+    /// Applies the oldest waiting delivery.
+    pub async fn apply_next(&self) -> anyhow::Result<Applied> {
+        let Some(delivery) = self.store.next_delivery().await? else {
+            return Ok(Applied::Nothing);
+        };
         let id = delivery.id;
         match self.apply(&delivery).await {
-            Ok(()) => Ok(true),
+            Ok(()) => Ok(Applied::One),
             Err(error) => {
+                // A store that is in trouble says nothing about the delivery: it waits, and is not blamed.
+                self.store.check().await.context("a delivery waits for the store")?;
                 let attempts = self.store.delivery_failed(id).await?;
                 tracing::warn!(
                     delivery.id = id,
@@ -62,7 +78,7 @@ impl Engine {
                 if attempts >= MAX_ATTEMPTS {
                     self.set_aside(&delivery, &format!("{error:#}")).await?;
                 }
-                Ok(true)
+                Ok(Applied::Failed)
             }
         }
     }

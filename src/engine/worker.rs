@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::Engine;
 use crate::{
     domain::incident::Command,
-    engine::{change::Along, deliver::backoff},
+    engine::{change::Along, correlate::Applied, deliver::backoff},
     ops::{lifecycle::Tasks, metrics as names},
     store::{self, Again, Claim, Job, JobEnd},
 };
@@ -41,15 +41,13 @@ impl Engine {
             let mut changes = engine.store.changes();
             while !stop.draining.is_cancelled() {
                 changes.mark_unchanged();
-                if !engine.apply_next().await.unwrap_or_else(|error| {
+                let applied = engine.apply_next().await.unwrap_or_else(|error| {
                     tracing::warn!(error = format!("{error:#}"), "the store did not answer");
-                    false
-                }) {
-                    tokio::select! {
-                        _ = changes.changed() => {}
-                        () = engine.clock.sleep(IDLE) => {}
-                        () = stop.draining.cancelled() => {}
-                    }
+                    Applied::Failed
+                });
+                tokio::select! {
+                    () = engine.until_more(applied, &mut changes) => {}
+                    () = stop.draining.cancelled() => {}
                 }
             }
             Ok(())
@@ -61,6 +59,18 @@ impl Engine {
                 engine.work(kinds, width, &tasks_of_lane).await;
                 Ok(())
             });
+        }
+    }
+
+    /// After a delivery: at once, when something came, or after a pause.
+    async fn until_more(&self, applied: Applied, changes: &mut tokio::sync::watch::Receiver<u64>) {
+        match applied {
+            Applied::One => {}
+            Applied::Nothing => tokio::select! {
+                _ = changes.changed() => {}
+                () = self.clock.sleep(IDLE) => {}
+            },
+            Applied::Failed => self.clock.sleep(IDLE).await,
         }
     }
 
@@ -111,7 +121,7 @@ impl Engine {
     /// Claims and runs everything that is due now, in this task; for tests and `demo --once`. Returns how many jobs ran.
     pub async fn pump(&self) -> anyhow::Result<usize> {
         let mut ran = 0;
-        while self.apply_next().await? {}
+        while self.apply_next().await? != Applied::Nothing {}
         for (kinds, width) in LANES {
             let claim = Claim { owner: &self.owner, kinds, limit: width, lease: LEASE };
             for job in self.store.claim(claim).await? {

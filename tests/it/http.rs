@@ -430,7 +430,7 @@ async fn what_people_write_is_checked_and_answered_in_words() {
         ("note", r#"{"text":1}"#, 400, "`text`: invalid type"),
         ("note", "{", 400, "line 1"),
         ("note", "{} {}", 400, "trailing characters"),
-        ("silence", r#"{"for":"1h"}"#, 200, ""),
+        ("silence", r#"{"for":"1h"}"#, 409, "not silenced: no Alertmanager is configured"),
         ("ack", r#"{"round":0}"#, 409, "round"),
         ("explode", "{}", 404, "no action `explode`"),
     ] {

@@ -300,4 +300,7 @@ pub enum Refusal {
     /// The instant is not usable.
     #[error("{0}")]
     BadTime(String),
+    /// The other side did not do it.
+    #[error("{0}")]
+    NotDone(String),
 }

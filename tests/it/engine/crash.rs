@@ -27,7 +27,7 @@ async fn a_crash_between_the_parts_of_a_large_webhook_repeats_none() {
         labels.iter().map(|l| l.iter().map(|(n, v)| (*n, v.as_str())).collect()).collect();
     let alerts: Vec<_> = labels.iter().map(|l| ("firing", &l[..], 0)).collect();
     app.post_alerts(&payload(&alerts)).await;
-    assert!(app.engine.apply_next().await.unwrap());
+    assert_eq!(app.engine.apply_next().await.unwrap(), Applied::One);
     let app = app.dies_and_restarts().await;
     assert_eq!(app.incident(1).await.members, 1_000);
     app.pump_until_quiet().await;
@@ -154,4 +154,42 @@ async fn a_delivery_that_cannot_be_applied_is_set_aside_loudly_and_the_next_one_
     assert!(console.contains("poison · n (firing)"), "the plain alert is paged: {console}");
     assert_eq!(console.matches("PAGE for Operator").count(), 2, "{console}");
     assert_sound(&app).await;
+}
+
+#[tokio::test]
+async fn a_delivery_is_not_blamed_for_a_store_in_trouble() {
+    let app = TestApp::new().await;
+    let url = format!("sqlite:{}", app.database().display());
+    let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    for (name, table) in [("a", "INSERT ON members"), ("b", "INSERT ON meta")] {
+        let trap = format!(
+            "CREATE TRIGGER {name} BEFORE {table} BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(trap)).execute(&mut db).await.unwrap();
+    }
+    app.post_alerts(&payload(&[("firing", &[("alertname", "fine")], 0)])).await;
+    for _ in 0..10 {
+        let error = app.engine.apply_next().await.unwrap_err();
+        assert!(format!("{error:#}").contains("disk full"), "{error:#}");
+    }
+    for name in ["a", "b"] {
+        let drop = format!("DROP TRIGGER {name}");
+        sqlx::query(sqlx::AssertSqlSafe(drop)).execute(&mut db).await.unwrap();
+    }
+    db.close().await.unwrap();
+    app.pump_until_quiet().await;
+    let filter = Filter { open: Some(true), before: None, limit: 10 };
+    let all = app.engine.store.incidents(filter).await.unwrap();
+    assert_eq!(all.iter().map(|i| i.title.as_str()).collect::<Vec<_>>(), ["fine"]);
+    assert_sound(&app).await;
+}
+
+#[tokio::test]
+async fn a_declared_incident_takes_one_number() {
+    let app = TestApp::new().await;
+    for n in 1..4 {
+        let answer = app.post("/api/v1/incidents", r#"{"title":"slow","severity":"P3"}"#).await;
+        assert_eq!(answer.json()["id"], format!("INC-{n}"));
+    }
+    app.pump_until_quiet().await;
 }

@@ -23,6 +23,7 @@ use paramedic::{
         ids::IncidentId,
         incident::{Event, fold},
     },
+    engine::correlate::Applied,
     ops::clock::Clock,
     store::{Filter, Sent},
 };

@@ -29,7 +29,7 @@ async fn ten_thousand_alerts_of_one_webhook_are_one_incident_in_bounded_time() {
 async fn five_hundred_namespaces_are_five_hundred_incidents_and_each_is_paged() {
     let app = TestApp::new().await;
     app.post_alerts(&many(500, "namespace")).await;
-    while app.engine.apply_next().await.unwrap() {}
+    while app.engine.apply_next().await.unwrap() != Applied::Nothing {}
     assert_eq!(app.engine.store.open_count().await.unwrap(), 500);
     assert_eq!(app.engine.store.without_wake_up().await.unwrap(), []);
     // Each is paged; more than one turn's worth waits, and none is forgotten.
