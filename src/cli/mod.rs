@@ -10,6 +10,7 @@ pub mod incident;
 pub mod oncall;
 pub mod schema;
 pub mod serve;
+pub mod store;
 pub mod test;
 pub mod whatif;
 pub mod wire;
@@ -49,6 +50,8 @@ enum Command {
     Oncall(Oncall),
     Whatif(WhatifFrom),
     Incident(incident::Incident),
+    #[command(subcommand)]
+    Store(store::Store),
 }
 
 #[derive(Debug, Args)]
@@ -140,6 +143,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let color = std::io::IsTerminal::is_terminal(out);
             incident::run(&args, out, color).await
         }
+        Command::Store(command) => command.run().await,
         Command::Whatif(WhatifFrom { whatif, from }) => {
             print(&whatif.run(&from.oncall(now)?, now)?, from.output)
         }
@@ -208,6 +212,8 @@ mod tests {
             "paramedic check --config a.yaml playbooks",
             "paramedic oncall now --output json",
             "paramedic whatif --policy p --severity P1",
+            "paramedic store migrate --dry-run --config a.yaml",
+            "paramedic store check --output json",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {parsed:?}");

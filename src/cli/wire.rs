@@ -27,7 +27,7 @@ use crate::{
         diagnostic::Diagnostic,
         reload::{Polled, Reloader},
     },
-    store::Store,
+    store::{self, Store},
 };
 
 /// Between looks at the playbook and on-call files.
@@ -67,7 +67,7 @@ pub async fn wire(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Resul
         clusters.push(cluster(name, settings, &http).await?);
     }
     clusters.extend(extra);
-    let store = Store::open(&config.store.url, clock.clone(), tasks).await?;
+    let store = Store::open(&store(&config.store), clock.clone(), tasks).await?;
     let engine = Engine::new(engine::Inner {
         options: options(config, &http)?,
         catalog: Shared::from(reloader.current()),
@@ -152,6 +152,17 @@ pub fn refused(what: &str, found: &[Diagnostic]) -> anyhow::Error {
 
 fn text(found: &[Diagnostic]) -> String {
     found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Where the store is.
+pub fn store(config: &config::Store) -> store::Settings {
+    store::Settings {
+        url: config.url.clone(),
+        password: config.password.as_ref().map(config::Secret::get),
+        connections: config.connections,
+        acquire: config.acquire_timeout.get(),
+        statement: config.statement_timeout.get(),
+    }
 }
 
 fn guard(config: &Config) -> anyhow::Result<http::Guard> {

@@ -47,10 +47,11 @@ struct Groups {
 impl Engine {
     /// Applies the oldest waiting delivery; false when there is none.
     pub async fn apply_next(&self) -> anyhow::Result<bool> {
-        let Some(delivery) = self.store.next_delivery().await? else { return Ok(false) };
+        let Some(delivery) = self.store.next_delivery(&self.owner).await? else { return Ok(false) };
         let id = delivery.id;
         match self.apply(&delivery).await {
             Ok(()) => Ok(true),
+            Err(error) if is_lost(&error) => Ok(true),
             Err(error) => {
                 let attempts = self.store.delivery_failed(id).await?;
                 tracing::warn!(
@@ -85,18 +86,20 @@ impl Engine {
             self.store.commit(changes, self.now()).await?;
         }
         let mut applied = delivery.applied.min(alerts.len());
+        // What the store knows: more than there are, when a heartbeat was configured since.
+        let mut before = delivery.applied;
         loop {
             let end = (applied + BATCH).min(alerts.len());
             let last = end == alerts.len();
             let progress = if last {
-                Progress::Done(delivery.id)
+                Progress::Done(delivery.id, before)
             } else {
-                Progress::Applied(delivery.id, end)
+                Progress::Applied(delivery.id, before, end)
             };
             let bad = if last { std::mem::take(&mut rejected) } else { vec![] };
             let batch = &alerts[applied..end];
             self.apply_batch(delivery, &payload.envelope, &source, batch, bad, progress).await?;
-            applied = end;
+            (applied, before) = (end, end);
             if last {
                 return Ok(());
             }
@@ -367,6 +370,11 @@ impl Group {
         let fired = |change| matches!(change, Change::Fired | Change::FiredAgain);
         self.changes.iter().filter(|(_, change)| fired(*change)).map(|(alert, _)| alert).collect()
     }
+}
+
+/// Another replica applied it first.
+fn is_lost(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(store::Error::LostDelivery))
 }
 
 /// Redacted, with the source's labels where it lacks them.
