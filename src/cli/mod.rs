@@ -11,6 +11,7 @@ pub mod oncall;
 pub mod reload;
 pub mod schema;
 pub mod serve;
+pub mod store;
 pub mod test;
 pub mod whatif;
 pub mod wire;
@@ -50,6 +51,8 @@ enum Command {
     Oncall(Oncall),
     Whatif(WhatifFrom),
     Incident(incident::Incident),
+    #[command(subcommand)]
+    Store(store::Store),
 }
 
 #[derive(Debug, Args)]
@@ -141,6 +144,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let color = std::io::IsTerminal::is_terminal(out);
             incident::run(&args, out, color).await
         }
+        Command::Store(command) => command.run().await,
         Command::Whatif(WhatifFrom { whatif, from }) => {
             print(&whatif.run(&from.oncall(now)?, now)?, from.output)
         }
@@ -209,6 +213,8 @@ mod tests {
             "paramedic check --config a.yaml playbooks",
             "paramedic oncall now --output json",
             "paramedic whatif --policy p --severity P1",
+            "paramedic store migrate --dry-run --config a.yaml",
+            "paramedic store check --output json",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {parsed:?}");

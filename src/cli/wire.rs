@@ -23,7 +23,7 @@ use crate::{
     },
     ops::{clock::Clock, lifecycle::Tasks},
     playbook::{catalog::Shipped, diagnostic::Diagnostic, reload::Reloader},
-    store::Store,
+    store::{self, Store},
 };
 
 /// Parts that differ between `serve`, the demo and tests.
@@ -60,7 +60,7 @@ pub async fn wire(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Resul
         clusters.push(cluster(name, settings, &http).await?);
     }
     clusters.extend(extra);
-    let store = Store::open(&config.store.url, clock.clone(), tasks).await?;
+    let store = Store::open(&store(&config.store), clock.clone(), tasks).await?;
     let engine = Engine::new(engine::Inner {
         options: options(config, &http)?,
         catalog: Shared::from(reloader.current()),
@@ -85,6 +85,17 @@ pub fn refused(what: &str, found: &[Diagnostic]) -> anyhow::Error {
 /// Every mistake with its place.
 pub(super) fn text(found: &[Diagnostic]) -> String {
     found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Where the store is.
+pub fn store(config: &config::Store) -> store::Settings {
+    store::Settings {
+        url: config.url.clone(),
+        password: config.password.as_ref().map(config::Secret::get),
+        connections: config.connections,
+        acquire: config.acquire_timeout.get(),
+        statement: config.statement_timeout.get(),
+    }
 }
 
 fn guard(config: &Config) -> anyhow::Result<http::Guard> {

@@ -5,17 +5,40 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{problem::Problems, value::Secret};
+use super::{
+    problem::Problems,
+    value::{Duration, Secret},
+};
 
 /// Where incidents are kept.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Store {
-    /// `sqlite:<file>` for one replica, `postgres://user@host/database` for several. Default: `paramedic.db` in
-    /// `$STATE_DIRECTORY`, else in `./data`.
+    /// `sqlite:<file>` for one replica, `postgres://user@host:port/database` for several. Default: `paramedic.db` in
+    /// `$STATE_DIRECTORY`, else in `./data`. PostgreSQL over a network: add `?sslmode=verify-full`, and
+    /// `&sslrootcert=<file>` for a private authority; without, the connection is encrypted if the server offers it, and the
+    /// server is not verified.
     pub url: String,
     /// The password of the PostgreSQL user.
     pub password: Option<Secret>,
+    /// Connections to PostgreSQL, at most, per replica; 2 to 100. One more listens for the work of other replicas.
+    pub connections: u32,
+    /// Longest wait for a connection to PostgreSQL; 100ms to 1m. Beyond it a webhook gets 503.
+    pub acquire_timeout: Duration,
+    /// Longest statement on PostgreSQL, waiting for locks included; 1s to 5m. A transaction may take three times as long.
+    pub statement_timeout: Duration,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            password: None,
+            connections: 10,
+            acquire_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(10),
+        }
+    }
 }
 
 impl Store {
@@ -47,9 +70,22 @@ impl Store {
                     problems.add("store.password", "is for PostgreSQL; SQLite has none");
                 }
             }
+            // The simulated store of tests.
+            (None, _) if cfg!(feature = "simulation") && self.url.starts_with("sim:") => {}
             (None, _) => {
                 problems.add("store.url", "must be sqlite:<file> or postgres://user@host/database");
             }
+        }
+        if !(2..=100).contains(&self.connections) {
+            problems.add("store.connections", "must be 2 to 100");
+        }
+        let (least, most) = (std::time::Duration::from_millis(100), Duration::from_mins(1).get());
+        if !(least..=most).contains(&self.acquire_timeout.get()) {
+            problems.add("store.acquire_timeout", "must be 100ms to 1m");
+        }
+        let (least, most) = (Duration::from_secs(1).get(), Duration::from_mins(5).get());
+        if !(least..=most).contains(&self.statement_timeout.get()) {
+            problems.add("store.statement_timeout", "must be 1s to 5m");
         }
     }
 }

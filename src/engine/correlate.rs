@@ -59,12 +59,13 @@ pub enum Applied {
 impl Engine {
     /// Applies the oldest waiting delivery.
     pub async fn apply_next(&self) -> anyhow::Result<Applied> {
-        let Some(delivery) = self.store.next_delivery().await? else {
+        let Some(delivery) = self.store.next_delivery(&self.owner).await? else {
             return Ok(Applied::Nothing);
         };
         let id = delivery.id;
         match self.apply(&delivery).await {
             Ok(()) => Ok(Applied::One),
+            Err(error) if is_lost(&error) => Ok(Applied::One),
             Err(error) => {
                 // A store that is in trouble says nothing about the delivery: it waits, and is not blamed.
                 self.store.check().await.context("a delivery waits for the store")?;
@@ -101,18 +102,20 @@ impl Engine {
             self.store.commit(changes, self.now()).await?;
         }
         let mut applied = delivery.applied.min(alerts.len());
+        // What the store knows: more than there are, when a heartbeat was configured since.
+        let mut before = delivery.applied;
         loop {
             let end = (applied + BATCH).min(alerts.len());
             let last = end == alerts.len();
             let progress = if last {
-                Progress::Done(delivery.id)
+                Progress::Done(delivery.id, before)
             } else {
-                Progress::Applied(delivery.id, end)
+                Progress::Applied(delivery.id, before, end)
             };
             let bad = if last { std::mem::take(&mut rejected) } else { vec![] };
             let batch = &alerts[applied..end];
             self.apply_batch(delivery, &payload.envelope, &source, batch, bad, progress).await?;
-            applied = end;
+            (applied, before) = (end, end);
             if last {
                 return Ok(());
             }
@@ -389,6 +392,11 @@ impl Group {
         let fired = |change| matches!(change, Change::Fired | Change::FiredAgain);
         self.changes.iter().filter(|(_, change)| fired(*change)).map(|(alert, _)| alert).collect()
     }
+}
+
+/// Another replica applied it first.
+fn is_lost(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(store::Error::LostDelivery))
 }
 
 /// Redacted, with the source's labels where it lacks them.

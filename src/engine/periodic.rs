@@ -1,6 +1,6 @@
 //! Leased loops: a row each, so that exactly one replica runs each of them, and another takes over when it dies.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::SignedDuration;
 
@@ -11,10 +11,9 @@ use crate::{
 };
 
 /// Every loop: key, interval.
-const LOOPS: [(&str, Duration); 4] = [
+const LOOPS: [(&str, Duration); 3] = [
     ("periodic:invariants", Duration::from_mins(1)),
     ("periodic:heartbeats", Duration::from_secs(30)),
-    ("periodic:gauges", Duration::from_secs(15)),
     ("periodic:retention", Duration::from_mins(10)),
 ];
 
@@ -44,7 +43,6 @@ impl Engine {
         match job.key.as_str() {
             "periodic:invariants" => self.check_invariants().await?,
             "periodic:heartbeats" => self.check_heartbeats().await?,
-            "periodic:gauges" => self.set_gauges().await?,
             "periodic:retention" => {
                 self.store.bury_tombstones(self.now()).await?;
                 self.store.forget().await?;
@@ -80,7 +78,8 @@ impl Engine {
         Ok(())
     }
 
-    async fn set_gauges(&self) -> anyhow::Result<()> {
+    /// Sets the gauges of what the store holds. Each replica does, because each is scraped; it is no loop with a row.
+    pub async fn set_gauges(&self) -> anyhow::Result<()> {
         #[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
         let float = |count: i64| count as f64;
         metrics::gauge!(names::INCIDENTS_OPEN).set(float(self.store.open_count().await?));
@@ -88,7 +87,9 @@ impl Engine {
         metrics::gauge!(names::DELIVERIES_WAITING).set(float(waiting));
         let age = oldest.map_or(0.0, |oldest| self.now().duration_since(oldest).as_secs_f64());
         metrics::gauge!(names::DELIVERIES_OLDEST_SECONDS).set(age);
-        for (kind, count) in self.store.job_counts().await? {
+        let counts: BTreeMap<_, _> = self.store.job_counts().await?.into_iter().collect();
+        for kind in super::worker::kinds() {
+            let count = counts.get(kind).copied().unwrap_or(0);
             metrics::gauge!(names::JOBS_WAITING, "kind" => kind).set(float(count));
         }
         Ok(())

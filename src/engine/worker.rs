@@ -16,10 +16,10 @@ use crate::{
     store::{self, Again, Claim, Job, JobEnd},
 };
 
-/// How long a claim lasts without renewal.
-const LEASE: Duration = Duration::from_secs(30);
 /// Longest sleep when nothing is due: other replicas may add work.
 const IDLE: Duration = Duration::from_secs(1);
+/// Between two looks at what the store holds.
+const GAUGES: Duration = Duration::from_secs(15);
 /// What may run at once: pages and timers, cards, diagnoses. A storm of one cannot starve another.
 const LANES: [Lane; 3] = [
     (&["wake", "page", "deliver", "storm", "periodic"], 16),
@@ -31,6 +31,11 @@ const SYNC: Lane = (&["sync"], 4);
 
 /// Kinds, and how many of them at once.
 type Lane = (&'static [&'static str], usize);
+
+/// Every kind of job.
+pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
+    LANES.into_iter().chain([SYNC]).flat_map(|(kinds, _)| kinds.iter().copied())
+}
 
 impl Engine {
     /// Starts the correlator and one claim loop per lane.
@@ -47,6 +52,22 @@ impl Engine {
                 });
                 tokio::select! {
                     () = engine.until_more(applied, &mut changes) => {}
+                    () = stop.draining.cancelled() => {}
+                }
+            }
+            // Another replica goes on at once; without this, when our turn ends by itself.
+            drop(engine.store.end_turns(&engine.owner).await);
+            Ok(())
+        });
+        let engine = self.clone();
+        let stop = tasks.stop().clone();
+        tasks.spawn("engine.gauges", async move {
+            while !stop.draining.is_cancelled() {
+                if let Err(error) = engine.set_gauges().await {
+                    tracing::debug!(error = format!("{error:#}"), "the gauges keep their values");
+                }
+                tokio::select! {
+                    () = engine.clock.sleep(GAUGES) => {}
                     () = stop.draining.cancelled() => {}
                 }
             }
@@ -82,7 +103,7 @@ impl Engine {
             changes.mark_unchanged();
             let Ok(slot) = Arc::clone(&room).acquire_owned().await else { return };
             let limit = 1 + room.available_permits();
-            let claim = Claim { owner: &self.owner, kinds, limit, lease: LEASE };
+            let claim = Claim { owner: &self.owner, kinds, limit, lease: self.store.lease() };
             let jobs = self.store.claim(claim).await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "no jobs could be claimed");
                 vec![]
@@ -123,7 +144,8 @@ impl Engine {
         let mut ran = 0;
         while self.apply_next().await? != Applied::Nothing {}
         for (kinds, width) in LANES {
-            let claim = Claim { owner: &self.owner, kinds, limit: width, lease: LEASE };
+            let claim =
+                Claim { owner: &self.owner, kinds, limit: width, lease: self.store.lease() };
             for job in self.store.claim(claim).await? {
                 self.run_leased(job).await;
                 ran += 1;
@@ -134,14 +156,21 @@ impl Engine {
 
     async fn run_leased(&self, job: Job) {
         let (id, fence) = (job.id, job.fence);
+        let lease = self.store.lease();
         let renewing = async {
             let mut renewed = self.clock.monotonic();
             loop {
-                self.clock.sleep(LEASE / 3).await;
-                match self.store.renew(id, fence, LEASE).await {
-                    Ok(true) => renewed = self.clock.monotonic(),
-                    Err(_) if self.clock.monotonic().saturating_sub(renewed) < LEASE * 2 / 3 => {}
-                    Ok(false) | Err(_) => break,
+                self.clock.sleep(lease / 3).await;
+                let asked = self.clock.monotonic();
+                // A store that hangs must not keep us past the lease.
+                let answer = tokio::select! {
+                    answer = self.store.renew(id, fence, lease) => answer.ok(),
+                    () = self.clock.sleep(lease / 3) => None,
+                };
+                match answer {
+                    Some(true) => renewed = asked,
+                    None if self.clock.monotonic().saturating_sub(renewed) < lease * 2 / 3 => {}
+                    Some(false) | None => break,
                 }
             }
         };

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    JobEnd, NewJob, Progress, Result, Run, Sent, Store, deliveries, incidents, jobs, members,
-    messages, millis, runs,
+    Connection, Error, JobEnd, NewJob, Progress, Result, Run, Sent, Store, db::give_way,
+    deliveries, incidents, jobs, members, messages, millis, query, runs,
 };
 use crate::domain::{
     alert::Rejected,
@@ -52,64 +52,99 @@ pub struct Changes {
     pub cursors: Vec<(String, String)>,
 }
 
+/// Attempts of a transaction that keeps meeting another one that waits for it.
+const ATTEMPTS: usize = 10;
+
+impl Changes {
+    /// The order in which rows are locked is the same for all transactions: delivery, incidents, their jobs, the rest. Two
+    /// that touch the same rows then wait in line instead of for each other. Jobs keep their order: it is the one they run in.
+    fn in_order(mut self) -> Self {
+        self.incidents.sort_by_key(|change| change.state.id);
+        self.members.sort_by(|a, b| (&a.source, &a.fingerprint).cmp(&(&b.source, &b.fingerprint)));
+        self.messages.sort_by(|a, b| a.key.cmp(&b.key));
+        self.cursors.sort_by(|a, b| a.0.cmp(&b.0));
+        self
+    }
+}
+
 impl Store {
     /// Commits `changes`, decided at `now`.
     pub async fn commit(&self, changes: Changes, now: Timestamp) -> Result<()> {
-        let write = self.db.write(move |db| {
-            Box::pin(async move {
-                let ending = changes.job.as_ref().map(|end| (end.id, end.fence));
-                if let Some((id, fence)) = ending.or(changes.holding) {
-                    jobs::is_ours(db, id, fence).await?;
+        let changes = std::sync::Arc::new(changes.in_order());
+        for times in 0..ATTEMPTS {
+            let changes = std::sync::Arc::clone(&changes);
+            let write = self.db.write(move |db| {
+                Box::pin(async move {
+                    if times > 0 {
+                        give_way(db, times).await?;
+                    }
+                    write(db, &changes, now).await
+                })
+            });
+            match write.await {
+                // Nothing of it happened, and every condition is checked again.
+                Err(Error::InTheWay) => {}
+                Ok(()) => {
+                    self.changed.here();
+                    return Ok(());
                 }
-                for change in &changes.incidents {
-                    let IncidentChange { state, version, events } = change;
-                    incidents::save(db, state, *version, events, now).await?;
-                }
-                for member in &changes.members {
-                    members::save(db, member).await?;
-                }
-                for (source, rejected) in &changes.rejected {
-                    sqlx::query("INSERT INTO rejected (source, at, path, reason) VALUES ($1, $2, $3, $4)")
-                        .bind(source)
-                        .bind(millis(now))
-                        .bind(&rejected.path)
-                        .bind(&rejected.reason)
-                        .execute(&mut *db)
-                        .await?;
-                }
-                for run in &changes.runs {
-                    runs::save(db, run).await?;
-                }
-                for (run, evidence) in &changes.steps {
-                    runs::save_step(db, run, evidence, now).await?;
-                }
-                for sent in &changes.messages {
-                    messages::save(db, sent).await?;
-                }
-                for (name, value) in &changes.cursors {
-                    sqlx::query("INSERT INTO cursors (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
-                        .bind(name)
-                        .bind(value)
-                        .execute(&mut *db)
-                        .await?;
-                }
-                for key in &changes.cancelled {
-                    jobs::cancel(db, key).await?;
-                }
-                for job in &changes.jobs {
-                    jobs::add(db, job).await?;
-                }
-                if let Some(progress) = changes.delivery {
-                    deliveries::progress(db, progress).await?;
-                }
-                if let Some(end) = &changes.job {
-                    jobs::end(db, end).await?;
-                }
-                Ok(())
-            })
-        });
-        write.await?;
-        self.has_changed();
-        Ok(())
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::InTheWay)
     }
+}
+
+/// Everything that one decision changes. Fails as a whole when the job, an incident or the delivery is not what it was.
+async fn write(db: &mut Connection, changes: &Changes, now: Timestamp) -> Result<()> {
+    if let Some(progress) = changes.delivery {
+        deliveries::progress(db, progress).await?;
+    }
+    incidents::lock(db, &changes.incidents).await?;
+    let ending = changes.job.as_ref().map(|end| (end.id, end.fence));
+    if let Some((id, fence)) = ending.or(changes.holding) {
+        jobs::is_ours(db, id, fence).await?;
+    }
+    for change in &changes.incidents {
+        let IncidentChange { state, version, events } = change;
+        incidents::save(db, state, *version, events, now).await?;
+    }
+    for member in &changes.members {
+        members::save(db, member).await?;
+    }
+    for (source, rejected) in &changes.rejected {
+        query("INSERT INTO rejected (source, at, path, reason) VALUES ($1, $2, $3, $4)")
+            .bind(source)
+            .bind(millis(now))
+            .bind(&rejected.path)
+            .bind(&rejected.reason)
+            .execute(&mut *db)
+            .await?;
+    }
+    for run in &changes.runs {
+        runs::save(db, run).await?;
+    }
+    for (run, evidence) in &changes.steps {
+        runs::save_step(db, run, evidence, now).await?;
+    }
+    for sent in &changes.messages {
+        messages::save(db, sent).await?;
+    }
+    for (name, value) in &changes.cursors {
+        query("INSERT INTO cursors (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+            .bind_key(name)
+            .bind(value)
+            .execute(&mut *db)
+            .await?;
+    }
+    for key in &changes.cancelled {
+        jobs::cancel(db, key).await?;
+    }
+    for job in &changes.jobs {
+        jobs::add(db, job).await?;
+    }
+    if let Some(end) = &changes.job {
+        jobs::end(db, end).await?;
+    }
+    Ok(())
 }

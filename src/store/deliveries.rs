@@ -1,10 +1,13 @@
 //! Deliveries: webhooks as received, kept until they are applied.
 
-use futures::future::BoxFuture;
-use jiff::Timestamp;
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use super::{Result, Store, instant, millis};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Connection, Error, Result, Store, instant, millis, query};
 
 /// Attempts before a delivery is set aside.
 pub const MAX_ATTEMPTS: i64 = 3;
@@ -37,97 +40,132 @@ pub struct Delivery {
     pub attempts: i64,
 }
 
-/// How far a delivery got.
+/// How far a delivery got. Each says what it was decided on, so that of two replicas one wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// This many alerts are applied.
-    Applied(i64, usize),
-    /// All of it: the body is deleted.
-    Done(i64),
+    /// Of this delivery, so many alerts were applied before, and so many are now.
+    Applied(i64, usize, usize),
+    /// All of it, so many having been applied before: the body is deleted.
+    Done(i64, usize),
     /// It cannot be applied: set aside for a person.
     Poisoned(i64),
 }
 
-/// Inserts all of them with one execute, in one transaction of its own.
-pub(super) fn insert<'a>(
-    db: &'a mut SqliteConnection,
-    rows: &'a [NewDelivery],
-) -> BoxFuture<'a, Result<()>> {
-    let mut values = Vec::new();
-    for (row, body) in rows.iter().flat_map(|row| row.bodies.iter().map(move |body| (row, body))) {
-        values.push((&row.source, millis(row.received_at), &body[..]));
-    }
-    let places: Vec<String> = (0..values.len())
-        .map(|i| format!("(${}, ${}, ${})", 3 * i + 1, 3 * i + 2, 3 * i + 3))
-        .collect();
-    // Placeholders only; every value is bound.
-    let sql = format!(
-        "BEGIN IMMEDIATE; INSERT INTO deliveries (source, received_at, body) VALUES {}; COMMIT",
-        places.join(", ")
-    );
-    Box::pin(async move {
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for (source, received_at, body) in values {
-            query = query.bind(source).bind(received_at).bind(body);
-        }
-        if let Err(error) = query.execute(&mut *db).await {
-            // The text's own COMMIT was not reached; without a transaction this fails and that is fine.
-            drop(sqlx::query("ROLLBACK").execute(db).await);
-            return Err(error.into());
-        }
-        Ok(())
-    })
-}
-
 /// Records progress inside a transaction.
-pub(super) async fn progress(db: &mut SqliteConnection, progress: Progress) -> Result<()> {
+pub(super) async fn progress(db: &mut Connection, progress: Progress) -> Result<()> {
+    let number = |alerts| i64::try_from(alerts).unwrap_or(i64::MAX);
     let query = match progress {
-        Progress::Applied(id, applied) => {
-            sqlx::query("UPDATE deliveries SET applied = $2, attempts = 0 WHERE id = $1")
-                .bind(id)
-                .bind(i64::try_from(applied).unwrap_or(i64::MAX))
+        Progress::Applied(id, before, now) => {
+            let sql = "UPDATE deliveries SET applied = $3, attempts = 0 WHERE id = $1 AND state = 'new' AND applied = $2";
+            query(sql).bind(id).bind(number(before)).bind(number(now))
         }
-        Progress::Done(id) => sqlx::query("DELETE FROM deliveries WHERE id = $1").bind(id),
+        Progress::Done(id, before) => {
+            let sql = "DELETE FROM deliveries WHERE id = $1 AND state = 'new' AND applied = $2";
+            query(sql).bind(id).bind(number(before))
+        }
         Progress::Poisoned(id) => {
-            sqlx::query("UPDATE deliveries SET state = 'poisoned' WHERE id = $1").bind(id)
+            let sql = "UPDATE deliveries SET state = 'poisoned' WHERE id = $1 AND state = 'new'";
+            query(sql).bind(id)
         }
     };
-    query.execute(db).await?;
-    Ok(())
+    if query.execute(db).await? == 1 { Ok(()) } else { Err(Error::LostDelivery) }
 }
 
 type Row = (i64, String, i64, Vec<u8>, i64, i64);
+
+/// How long a replica applies a source's deliveries before it must say so again.
+const TURN: SignedDuration = SignedDuration::from_secs(4);
+/// Sources looked at before a caller comes back for more.
+const TRIES: usize = 16;
+
+/// Until when each source's turn is ours, as we know it; sources are those of the configuration.
+#[derive(Clone, Default)]
+pub(super) struct Turns(Arc<Mutex<BTreeMap<String, i64>>>);
+
+impl Turns {
+    fn is_ours(&self, source: &str, until: i64) -> bool {
+        let turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.get(source).is_some_and(|ours| *ours >= until)
+    }
+
+    fn set(&self, source: &str, until: i64) {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.insert(source.to_owned(), until);
+    }
+}
 
 impl Store {
     /// Stores a delivery durably; returns only after the commit.
     pub async fn deliver(&self, delivery: NewDelivery) -> Result<()> {
         self.db.deliver(delivery).await?;
-        self.has_changed();
+        self.changed.here();
         Ok(())
     }
 
-    /// The oldest delivery that is not applied yet.
-    pub async fn next_delivery(&self) -> Result<Option<Delivery>> {
-        let sql = "SELECT id, source, received_at, body, applied, attempts FROM deliveries \
-                   WHERE state = 'new' ORDER BY id LIMIT 1";
-        let row: Option<Row> = sqlx::query_as(sql).fetch_optional(self.db.read()).await?;
-        Ok(row.map(|(id, source, received_at, body, applied, attempts)| Delivery {
-            id,
-            source,
-            received_at: instant(received_at),
-            body,
-            applied: usize::try_from(applied).unwrap_or_default(),
-            attempts,
-        }))
+    /// The oldest delivery that is not applied yet and that is ours to apply. Deliveries of one source are applied by one
+    /// replica at a time: a turn lasts 4 s and goes on while it works. Should two replicas apply one all the same, because a
+    /// turn ended in the middle, [`Progress`] lets one of them win.
+    pub async fn next_delivery(&self, owner: &str) -> Result<Option<Delivery>> {
+        for _ in 0..TRIES {
+            let now = self.now();
+            let Some(row) = self.oldest_delivery(owner, millis(now)).await? else {
+                return Ok(None);
+            };
+            let (source, end) = (&row.1, now.saturating_add(TURN).unwrap_or(now));
+            let half = now.saturating_add(TURN / 2).unwrap_or(now);
+            if !self.db.is_shared() || self.turns.is_ours(source, millis(half)) {
+                return Ok(Some(delivery(row)));
+            }
+            // Taken or not, what we read may be old by now.
+            if self.take_turn(source, owner, millis(now), millis(end)).await? {
+                self.turns.set(source, millis(end));
+            }
+        }
+        Ok(None)
     }
 
-    /// Counts a failed attempt; returns how many there are now.
+    async fn oldest_delivery(&self, owner: &str, now: i64) -> Result<Option<Row>> {
+        let sql = "SELECT d.id, d.source, d.received_at, d.body, d.applied, d.attempts FROM deliveries d \
+                   WHERE d.state = 'new' AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.name = d.source AND l.owner <> $1 AND l.until_at > $2) \
+                   ORDER BY d.id LIMIT 1";
+        self.db.optional(query(sql).bind(owner).bind(now)).await
+    }
+
+    async fn take_turn(&self, source: &str, owner: &str, now: i64, until: i64) -> Result<bool> {
+        let (source, owner) = (source.to_owned(), owner.to_owned());
+        let write = self.db.write(move |db| {
+            Box::pin(async move {
+                let sql = "INSERT INTO leases (name, owner, until_at) VALUES ($1, $2, $4) ON CONFLICT (name) DO UPDATE \
+                           SET owner = excluded.owner, until_at = excluded.until_at WHERE leases.owner = excluded.owner OR leases.until_at <= $3";
+                let take = query(sql).bind(source).bind(owner).bind(now).bind(until);
+                Ok(take.execute(db).await? == 1)
+            })
+        });
+        write.await
+    }
+
+    /// Gives up every turn of this process, so that another replica goes on at once.
+    pub async fn end_turns(&self, owner: &str) -> Result<()> {
+        self.turns.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let owner = owner.to_owned();
+        let write = self.db.write(move |db| {
+            Box::pin(async move {
+                query("DELETE FROM leases WHERE owner = $1").bind(owner).execute(db).await?;
+                Ok(())
+            })
+        });
+        write.await?;
+        self.changed.here();
+        Ok(())
+    }
+
+    /// Counts a failed attempt; returns how many there are now, 0 when another replica applied it meanwhile.
     pub async fn delivery_failed(&self, id: i64) -> Result<i64> {
         let write = self.db.write(move |db| {
             Box::pin(async move {
-                let sql =
-                    "UPDATE deliveries SET attempts = attempts + 1 WHERE id = $1 RETURNING attempts";
-                Ok(sqlx::query_scalar(sql).bind(id).fetch_one(db).await?)
+                let sql = "UPDATE deliveries SET attempts = attempts + 1 WHERE id = $1 AND state = 'new' RETURNING attempts";
+                let row: Option<(i64,)> = query(sql).bind(id).optional(db).await?;
+                Ok(row.map_or(0, |(attempts,)| attempts))
             })
         });
         write.await
@@ -136,8 +174,18 @@ impl Store {
     /// Deliveries not applied yet, and when the oldest of them came.
     pub async fn backlog(&self) -> Result<(i64, Option<Timestamp>)> {
         let sql = "SELECT count(*), min(received_at) FROM deliveries WHERE state = 'new'";
-        let (count, oldest): (i64, Option<i64>) =
-            sqlx::query_as(sql).fetch_one(self.db.read()).await?;
+        let (count, oldest): (i64, Option<i64>) = self.db.one(query(sql)).await?;
         Ok((count, oldest.map(instant)))
+    }
+}
+
+fn delivery((id, source, received_at, body, applied, attempts): Row) -> Delivery {
+    Delivery {
+        id,
+        source,
+        received_at: instant(received_at),
+        body,
+        applied: usize::try_from(applied).unwrap_or_default(),
+        attempts,
     }
 }

@@ -1,9 +1,11 @@
 //! Incidents and their timelines.
 
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
-use super::{Error, Result, Store, from_json, instant, json, millis};
+use super::{
+    Connection, Error, IncidentChange, Result, Store, db::lock_incidents, from_json, instant, json,
+    millis, query,
+};
 use crate::domain::{
     ids::IncidentId,
     incident::{Event, Incident},
@@ -48,9 +50,20 @@ pub struct Filter {
     pub limit: i64,
 }
 
+/// Locks what will be written before the job that writes it: two jobs of one incident that plan each other anew wait in line.
+/// SQLite has one lock for everything.
+pub(super) async fn lock(db: &mut Connection, changes: &[IncidentChange]) -> Result<()> {
+    let known = changes.iter().filter(|change| change.version.is_some());
+    let ids: Vec<i64> = known.map(|change| change.state.id.0).collect();
+    if !ids.is_empty() {
+        lock_incidents(db, ids).await?;
+    }
+    Ok(())
+}
+
 /// Writes a state and its new events; `version` is `None` for a new incident.
 pub(super) async fn save(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     incident: &Incident,
     version: Option<i64>,
     events: &[Event],
@@ -66,10 +79,10 @@ pub(super) async fn save(
              team = $8, opened_at = $9, resolved_at = $10, wake_at = $11, state = $12, storm_id = $13 WHERE id = $1 AND version = $2"
         }
     };
-    let written = sqlx::query(sql)
+    let written = query(sql)
         .bind(incident.id.0)
         .bind(version.unwrap_or(0))
-        .bind(&incident.key)
+        .bind_key(&incident.key)
         .bind(i64::from(incident.is_open()))
         .bind(incident.status.word())
         .bind(incident.severity.to_string())
@@ -85,14 +98,14 @@ pub(super) async fn save(
     let rows = match written {
         // Another replica opened an incident with this key first.
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => 0,
-        other => other?.rows_affected(),
+        other => other?,
     };
     if rows == 0 {
         return Err(Error::Conflict);
     }
     let first = incident.seq - i64::try_from(events.len()).unwrap_or(0);
     for (offset, event) in (1..).zip(events) {
-        sqlx::query("INSERT INTO timeline (incident_id, seq, at, event) VALUES ($1, $2, $3, $4)")
+        query("INSERT INTO timeline (incident_id, seq, at, event) VALUES ($1, $2, $3, $4)")
             .bind(incident.id.0)
             .bind(first + offset)
             .bind(millis(now))
@@ -107,16 +120,14 @@ impl Store {
     /// One incident.
     pub async fn incident(&self, id: IncidentId) -> Result<Option<Stored>> {
         let sql = "SELECT state, version FROM incidents WHERE id = $1";
-        let row = sqlx::query_as(sql).bind(id.0).fetch_optional(self.db.read()).await?;
-        row.map(stored).transpose()
+        self.db.optional(query(sql).bind(id.0)).await?.map(stored).transpose()
     }
 
     /// The open incident with this key, else the one that resolved last.
     pub async fn incident_by_key(&self, key: &str) -> Result<Option<Stored>> {
         let sql = "SELECT state, version FROM incidents WHERE incident_key = $1 \
                    ORDER BY is_open DESC, id DESC LIMIT 1";
-        let row = sqlx::query_as(sql).bind(key).fetch_optional(self.db.read()).await?;
-        row.map(stored).transpose()
+        self.db.optional(query(sql).bind_key(key)).await?.map(stored).transpose()
     }
 
     /// A page of the list, newest first.
@@ -124,12 +135,11 @@ impl Store {
         type Row = (i64, String, String, String, String, i64, Option<i64>);
         let sql = "SELECT id, status, severity, title, team, opened_at, resolved_at FROM incidents \
                    WHERE ($1 < 0 OR is_open = $1) AND ($2 < 0 OR id < $2) ORDER BY id DESC LIMIT $3";
-        let rows: Vec<Row> = sqlx::query_as(sql)
+        let asked = query(sql)
             .bind(filter.open.map_or(-1, i64::from))
             .bind(filter.before.unwrap_or(-1))
-            .bind(filter.limit.clamp(1, 500))
-            .fetch_all(self.db.read())
-            .await?;
+            .bind(filter.limit.clamp(1, 500));
+        let rows: Vec<Row> = self.db.all(asked).await?;
         Ok(rows
             .into_iter()
             .map(|(id, status, severity, title, team, opened_at, resolved_at)| Summary {
@@ -153,12 +163,8 @@ impl Store {
     ) -> Result<Vec<(i64, Timestamp, Event)>> {
         let sql = "SELECT seq, at, event FROM timeline WHERE incident_id = $1 AND seq > $2 \
                    ORDER BY seq LIMIT $3";
-        let rows: Vec<(i64, i64, String)> = sqlx::query_as(sql)
-            .bind(id.0)
-            .bind(after)
-            .bind(limit)
-            .fetch_all(self.db.read())
-            .await?;
+        let asked = query(sql).bind(id.0).bind(after).bind(limit);
+        let rows: Vec<(i64, i64, String)> = self.db.all(asked).await?;
         rows.into_iter()
             .map(|(seq, at, event)| Ok((seq, instant(at), from_json(&event)?)))
             .collect()
@@ -168,57 +174,18 @@ impl Store {
     pub async fn without_wake_up(&self) -> Result<Vec<IncidentId>> {
         let sql = "SELECT i.id FROM incidents i \
                    LEFT JOIN jobs j ON j.incident_id = i.id AND j.kind = 'wake' \
-                   WHERE i.wake_at IS NOT NULL AND j.id IS NULL LIMIT 100";
-        let ids: Vec<i64> = sqlx::query_scalar(sql).fetch_all(self.db.read()).await?;
-        Ok(ids.into_iter().map(IncidentId).collect())
-    }
-
-    /// How many incidents opened at `since` or later; counts no further than `enough`.
-    pub async fn opened_since(&self, since: Timestamp, enough: i64) -> Result<i64> {
-        let sql = "SELECT count(*) FROM (SELECT opened_at FROM incidents ORDER BY id DESC LIMIT $1) AS newest \
-                   WHERE opened_at >= $2";
-        let count = sqlx::query_scalar(sql).bind(enough).bind(millis(since));
-        Ok(count.fetch_one(self.db.read()).await?)
-    }
-
-    /// Open incidents outside any storm that opened at `since` or later, newest first, at most `limit`.
-    pub async fn open_alone(&self, since: Timestamp, limit: i64) -> Result<Vec<Stored>> {
-        let sql = "SELECT state, version FROM incidents WHERE is_open = 1 AND storm_id IS NULL AND opened_at >= $1 \
-                   ORDER BY id DESC LIMIT $2";
-        let rows = sqlx::query_as(sql).bind(millis(since)).bind(limit);
-        rows.fetch_all(self.db.read()).await?.into_iter().map(stored).collect()
-    }
-
-    /// Members of a storm, open ones first, then the newest; at most `limit`.
-    pub async fn storm_members(&self, storm: IncidentId, limit: i64) -> Result<Vec<Stored>> {
-        let sql = "SELECT state, version FROM incidents WHERE storm_id = $1 ORDER BY is_open DESC, id DESC LIMIT $2";
-        let rows = sqlx::query_as(sql).bind(storm.0).bind(limit);
-        rows.fetch_all(self.db.read()).await?.into_iter().map(stored).collect()
-    }
-
-    /// Members of a storm, and how many of them are open.
-    pub async fn storm_counts(&self, storm: IncidentId) -> Result<(u64, u64)> {
-        let sql = "SELECT count(*), coalesce(sum(is_open), 0) FROM incidents WHERE storm_id = $1";
-        let (members, open): (i64, i64) =
-            sqlx::query_as(sql).bind(storm.0).fetch_one(self.db.read()).await?;
-        Ok((u64::try_from(members).unwrap_or(0), u64::try_from(open).unwrap_or(0)))
-    }
-
-    /// Storms that are over although members are open: nobody would wake for those.
-    pub async fn storms_over_with_open_members(&self) -> Result<Vec<IncidentId>> {
-        let sql = "SELECT DISTINCT m.storm_id FROM incidents m JOIN incidents s ON s.id = m.storm_id \
-                   WHERE m.is_open = 1 AND s.is_open = 0 AND s.wake_at IS NULL LIMIT 100";
-        let ids: Vec<i64> = sqlx::query_scalar(sql).fetch_all(self.db.read()).await?;
-        Ok(ids.into_iter().map(IncidentId).collect())
+                   WHERE i.wake_at IS NOT NULL AND j.id IS NULL ORDER BY i.id LIMIT 100";
+        let ids: Vec<(i64,)> = self.db.all(query(sql)).await?;
+        Ok(ids.into_iter().map(|(id,)| IncidentId(id)).collect())
     }
 
     /// Incidents open now.
     pub async fn open_count(&self) -> Result<i64> {
         let sql = "SELECT count(*) FROM incidents WHERE is_open = 1";
-        Ok(sqlx::query_scalar(sql).fetch_one(self.db.read()).await?)
+        self.db.one(query(sql)).await.map(|(count,): (i64,)| count)
     }
 }
 
-fn stored((state, version): (String, i64)) -> Result<Stored> {
+pub(super) fn stored((state, version): (String, i64)) -> Result<Stored> {
     Ok(Stored { incident: from_json(&state)?, version })
 }

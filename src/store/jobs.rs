@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use sqlx::SqliteConnection;
 
-use super::{Error, Result, Store, from_json, instant, millis};
+use super::{Connection, Error, Result, Store, from_json, instant, millis, query};
 use crate::domain::ids::IncidentId;
 
 /// What to do when a job with this key is there already.
@@ -110,26 +109,26 @@ impl Again {
     }
 }
 
-pub(super) async fn is_ours(db: &mut SqliteConnection, id: i64, fence: i64) -> Result<()> {
+pub(super) async fn is_ours(db: &mut Connection, id: i64, fence: i64) -> Result<()> {
     let sql = "UPDATE jobs SET fence = fence WHERE id = $1 AND fence = $2 AND state = 'running'";
-    let rows = sqlx::query(sql).bind(id).bind(fence).execute(db).await?.rows_affected();
+    let rows = query(sql).bind(id).bind(fence).execute(db).await?;
     if rows == 1 { Ok(()) } else { Err(Error::LostJob) }
 }
 
-pub(super) async fn end(db: &mut SqliteConnection, end: &JobEnd) -> Result<()> {
+pub(super) async fn end(db: &mut Connection, end: &JobEnd) -> Result<()> {
     match &end.again {
         None => {
-            sqlx::query("DELETE FROM jobs WHERE id = $1 AND again = 0")
+            query("DELETE FROM jobs WHERE id = $1 AND again = 0")
                 .bind(end.id)
                 .execute(&mut *db)
                 .await?;
             let sql = "UPDATE jobs SET state = 'ready', attempt = 0, unclear = 0, again = 0 WHERE id = $1";
-            sqlx::query(sql).bind(end.id).execute(db).await?;
+            query(sql).bind(end.id).execute(db).await?;
         }
         Some(again) => {
             let sql = "UPDATE jobs SET state = 'ready', due_at = CASE WHEN again = 1 AND due_at < $2 THEN due_at ELSE $2 END, \
                        unclear = $3, attempt = attempt - $4, last_error = $5, payload = coalesce($6, payload), again = 0 WHERE id = $1";
-            sqlx::query(sql)
+            query(sql)
                 .bind(end.id)
                 .bind(millis(again.due))
                 .bind(i64::from(again.unclear))
@@ -143,7 +142,7 @@ pub(super) async fn end(db: &mut SqliteConnection, end: &JobEnd) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn add(db: &mut SqliteConnection, job: &NewJob) -> Result<()> {
+pub(super) async fn add(db: &mut Connection, job: &NewJob) -> Result<()> {
     let sql = match job.repeat {
         Repeat::Replace => {
             "INSERT INTO jobs (job_key, kind, incident_id, due_at, priority, payload) VALUES ($1, $2, $3, $4, $5, $6) \
@@ -154,8 +153,8 @@ pub(super) async fn add(db: &mut SqliteConnection, job: &NewJob) -> Result<()> {
              ON CONFLICT (job_key) DO NOTHING"
         }
     };
-    sqlx::query(sql)
-        .bind(&job.key)
+    query(sql)
+        .bind_key(&job.key)
         .bind(job.kind)
         .bind(job.incident.map(|id| id.0))
         .bind(millis(job.due))
@@ -166,18 +165,18 @@ pub(super) async fn add(db: &mut SqliteConnection, job: &NewJob) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn cancel(db: &mut SqliteConnection, key: &str) -> Result<()> {
-    sqlx::query("DELETE FROM jobs WHERE job_key = $1 AND state = 'ready'")
-        .bind(key)
+pub(super) async fn cancel(db: &mut Connection, key: &str) -> Result<()> {
+    query("DELETE FROM jobs WHERE job_key = $1 AND state = 'ready'")
+        .bind_key(key)
         .execute(db)
         .await?;
     Ok(())
 }
 
-type Row = (i64, String, String, Option<i64>, i64, i64, i64, i64, String);
+type Row = (i64, String, String, Option<i64>, i64, i64, i64, i64, i64, String);
 
 fn job(row: Row) -> Result<Job> {
-    let (id, key, kind, incident, due, attempt, fence, unclear, payload) = row;
+    let (id, key, kind, incident, due, _, attempt, fence, unclear, payload) = row;
     Ok(Job {
         id,
         key,
@@ -194,27 +193,26 @@ fn job(row: Row) -> Result<Job> {
 impl Store {
     /// Claims due jobs: most urgent first, then the longest due.
     pub async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Job>> {
-        let now = self.now();
         let lease = SignedDuration::try_from(claim.lease).unwrap_or(SignedDuration::ZERO);
-        let until = millis(now.saturating_add(lease).unwrap_or(Timestamp::MAX));
+        let time = self.time.clone();
         let (owner, limit) = (claim.owner.to_owned(), i64::try_from(claim.limit).unwrap_or(1));
         let kinds = super::json(&claim.kinds)?;
-        let now = millis(now);
         let write = self.db.write(move |db| {
             Box::pin(async move {
-                let sql = "UPDATE jobs SET state = 'running', owner = $1, lease_until = $2, fence = fence + 1, attempt = attempt + 1, \
+                time.ask(db).await?;
+                let now = time.now();
+                let until = millis(now.saturating_add(lease).unwrap_or(Timestamp::MAX));
+                let sql = "WITH due AS MATERIALIZED (\
+                               SELECT id FROM jobs WHERE ((state = 'ready' AND due_at <= $3) OR (state = 'running' AND lease_until < $3)) \
+                               AND kind IN ({texts of $4}) ORDER BY priority, due_at, id LIMIT $5 {skip locked}) \
+                           UPDATE jobs SET state = 'running', owner = $1, lease_until = $2, fence = fence + 1, attempt = attempt + 1, \
                            unclear = CASE WHEN state = 'running' THEN 1 ELSE unclear END, again = 0 \
-                           WHERE id IN (SELECT id FROM jobs WHERE ((state = 'ready' AND due_at <= $3) OR (state = 'running' AND lease_until < $3)) \
-                           AND kind IN (SELECT value FROM json_each($4)) ORDER BY priority, due_at, id LIMIT $5) \
-                           RETURNING id, job_key, kind, incident_id, due_at, attempt, fence, unclear, payload";
-                let rows: Vec<Row> = sqlx::query_as(sql)
-                    .bind(owner)
-                    .bind(until)
-                    .bind(now)
-                    .bind(kinds)
-                    .bind(limit)
-                    .fetch_all(db)
-                    .await?;
+                           WHERE id IN (SELECT id FROM due) \
+                           RETURNING id, job_key, kind, incident_id, due_at, priority, attempt, fence, unclear, payload";
+                let claim = query(sql).bind(owner).bind(until).bind(millis(now)).bind(kinds);
+                let mut rows: Vec<Row> = claim.bind(limit).all(db).await?;
+                // RETURNING has no order.
+                rows.sort_by_key(|(id, _, _, _, due, priority, ..)| (*priority, *due, *id));
                 rows.into_iter().map(job).collect()
             })
         });
@@ -228,18 +226,18 @@ impl Store {
         let write = self.db.write(move |db| {
             Box::pin(async move {
                 let sql = "UPDATE jobs SET lease_until = $3 WHERE id = $1 AND fence = $2 AND state = 'running'";
-                let query = sqlx::query(sql).bind(id).bind(fence).bind(until);
-                Ok(query.execute(db).await?.rows_affected() == 1)
+                let renew = query(sql).bind(id).bind(fence).bind(until);
+                Ok(renew.execute(db).await? == 1)
             })
         });
         write.await
     }
 
-    /// At start, with the file's lock held, every running job belongs to a process that is gone.
+    /// At start of a store of one process, with the file's lock held, every running job belongs to a process that is gone.
     pub(super) async fn release_all(&self) -> Result<()> {
         let write = self.db.write(|db| {
             Box::pin(async move {
-                sqlx::query("UPDATE jobs SET lease_until = 0 WHERE state = 'running'")
+                query("UPDATE jobs SET lease_until = 0 WHERE state = 'running'")
                     .execute(db)
                     .await?;
                 Ok(())
@@ -248,24 +246,24 @@ impl Store {
         write.await
     }
 
-    /// When the next ready job of these kinds is due.
+    /// When the next job may be claimed: one that is due then, or whose lease ends.
     pub async fn next_due(&self) -> Result<Option<Timestamp>> {
-        let sql = "SELECT min(due_at) FROM jobs WHERE state = 'ready'";
-        let due: Option<i64> = sqlx::query_scalar(sql).fetch_one(self.db.read()).await?;
+        let sql =
+            "SELECT min(CASE WHEN state = 'ready' THEN due_at ELSE lease_until + 1 END) FROM jobs";
+        let (due,): (Option<i64>,) = self.db.one(query(sql)).await?;
         Ok(due.map(instant))
     }
 
     /// Jobs not done, per kind.
     pub async fn job_counts(&self) -> Result<Vec<(String, i64)>> {
         let sql = "SELECT kind, count(*) FROM jobs GROUP BY kind ORDER BY kind";
-        Ok(sqlx::query_as(sql).fetch_all(self.db.read()).await?)
+        self.db.all(query(sql)).await
     }
 
     /// Jobs of one incident that are not done: key, due time, last error.
     pub async fn jobs_of(&self, id: IncidentId) -> Result<Vec<(String, Timestamp, String)>> {
-        let sql = "SELECT job_key, due_at, last_error FROM jobs WHERE incident_id = $1 ORDER BY due_at LIMIT 200";
-        let rows: Vec<(String, i64, String)> =
-            sqlx::query_as(sql).bind(id.0).fetch_all(self.db.read()).await?;
+        let sql = "SELECT job_key, due_at, last_error FROM jobs WHERE incident_id = $1 ORDER BY due_at, id LIMIT 200";
+        let rows: Vec<(String, i64, String)> = self.db.all(query(sql).bind(id.0)).await?;
         Ok(rows.into_iter().map(|(key, due, error)| (key, instant(due), error)).collect())
     }
 }

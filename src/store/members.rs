@@ -1,22 +1,21 @@
 //! Members: what is known of each alert.
 
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
-use super::{Result, Store, from_json, json, millis};
+use super::{Connection, Result, Store, from_json, json, millis, query};
 use crate::domain::{
     alert::Status,
     ids::IncidentId,
     incident::correlate::{Member, TOMBSTONE},
 };
 
-pub(super) async fn save(db: &mut SqliteConnection, member: &Member) -> Result<()> {
+pub(super) async fn save(db: &mut Connection, member: &Member) -> Result<()> {
     let sql = "INSERT INTO members (source, fingerprint, incident_id, status, last_seen, member) \
                VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (source, fingerprint) DO UPDATE SET \
                incident_id = excluded.incident_id, status = excluded.status, last_seen = excluded.last_seen, member = excluded.member";
-    sqlx::query(sql)
-        .bind(&member.source)
-        .bind(&member.fingerprint)
+    query(sql)
+        .bind_key(&member.source)
+        .bind_key(&member.fingerprint)
         .bind(member.incident.map(|id| id.0))
         .bind(word(member.status))
         .bind(millis(member.last_seen))
@@ -37,29 +36,24 @@ impl Store {
     /// What is known of one alert.
     pub async fn member(&self, source: &str, fingerprint: &str) -> Result<Option<Member>> {
         let sql = "SELECT member FROM members WHERE source = $1 AND fingerprint = $2";
-        let row: Option<String> = sqlx::query_scalar(sql)
-            .bind(source)
-            .bind(fingerprint)
-            .fetch_optional(self.db.read())
-            .await?;
-        row.as_deref().map(from_json).transpose()
+        let asked = query(sql).bind_key(source).bind_key(fingerprint);
+        let row: Option<(String,)> = self.db.optional(asked).await?;
+        row.map(|(member,)| from_json(&member)).transpose()
     }
 
     /// Members of an incident: those that fire first, then the newest; at most `limit`.
     pub async fn members(&self, incident: IncidentId, limit: i64) -> Result<Vec<Member>> {
         let sql = "SELECT member FROM members WHERE incident_id = $1 \
                    ORDER BY status, last_seen DESC LIMIT $2";
-        let rows: Vec<String> =
-            sqlx::query_scalar(sql).bind(incident.0).bind(limit).fetch_all(self.db.read()).await?;
-        rows.iter().map(|row| from_json(row)).collect()
+        let rows: Vec<(String,)> = self.db.all(query(sql).bind(incident.0).bind(limit)).await?;
+        rows.iter().map(|(member,)| from_json(member)).collect()
     }
 
     /// Firing members and all members of an incident.
     pub async fn member_counts(&self, incident: IncidentId) -> Result<(u64, u64)> {
         let sql = "SELECT coalesce(sum(CASE WHEN status = 'firing' THEN 1 ELSE 0 END), 0), count(*) \
                    FROM members WHERE incident_id = $1";
-        let (firing, all): (i64, i64) =
-            sqlx::query_as(sql).bind(incident.0).fetch_one(self.db.read()).await?;
+        let (firing, all): (i64, i64) = self.db.one(query(sql).bind(incident.0)).await?;
         Ok((firing.unsigned_abs(), all.unsigned_abs()))
     }
 
@@ -69,7 +63,7 @@ impl Store {
         let write = self.db.write(move |db| {
             Box::pin(async move {
                 let sql = "DELETE FROM members WHERE incident_id IS NULL AND last_seen < $1";
-                Ok(sqlx::query(sql).bind(before).execute(db).await?.rows_affected())
+                Ok(query(sql).bind(before).execute(db).await?)
             })
         });
         write.await

@@ -1,9 +1,8 @@
 //! What was sent where: cards (one row per incident and channel, updated in place) and pages.
 
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
-use super::{Result, Store, instant, millis};
+use super::{Connection, Result, Store, instant, millis, query};
 use crate::domain::ids::IncidentId;
 
 /// A message the other side has, or refused.
@@ -35,17 +34,17 @@ pub struct Sent {
     pub at: Timestamp,
 }
 
-pub(super) async fn save(db: &mut SqliteConnection, sent: &Sent) -> Result<()> {
+pub(super) async fn save(db: &mut Connection, sent: &Sent) -> Result<()> {
     let sql = "INSERT INTO messages (message_key, incident_id, is_page, channel, address, remote_id, round, revision, person, state, remark, at) \
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (message_key) DO UPDATE SET address = excluded.address, \
                remote_id = excluded.remote_id, round = excluded.round, revision = excluded.revision, state = excluded.state, remark = excluded.remark, at = excluded.at";
-    sqlx::query(sql)
-        .bind(&sent.key)
+    query(sql)
+        .bind_key(&sent.key)
         .bind(sent.incident.0)
         .bind(i64::from(sent.is_page))
         .bind(&sent.channel)
         .bind(&sent.address)
-        .bind(&sent.remote_id)
+        .bind_key(&sent.remote_id)
         .bind(sent.round)
         .bind(sent.revision)
         .bind(&sent.person)
@@ -95,22 +94,21 @@ impl Store {
     /// One message by its key.
     pub async fn message(&self, key: &str) -> Result<Option<Sent>> {
         let sql = format!("SELECT {COLUMNS} FROM messages WHERE message_key = $1");
-        let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(key);
-        Ok(query.fetch_optional(self.db.read()).await?.map(sent))
+        Ok(self.db.optional(query(sql).bind_key(key)).await?.map(sent))
     }
 
     /// The message with this id on the other side.
     pub async fn message_by_remote_id(&self, remote_id: &str) -> Result<Option<Sent>> {
         let sql = format!("SELECT {COLUMNS} FROM messages WHERE remote_id = $1 LIMIT 1");
-        let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(remote_id);
-        Ok(query.fetch_optional(self.db.read()).await?.map(sent))
+        Ok(self.db.optional(query(sql).bind_key(remote_id)).await?.map(sent))
     }
 
     /// Everything sent for an incident, oldest first.
     pub async fn messages(&self, incident: IncidentId) -> Result<Vec<Sent>> {
-        let sql =
-            format!("SELECT {COLUMNS} FROM messages WHERE incident_id = $1 ORDER BY at LIMIT 500");
-        let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(incident.0);
-        Ok(query.fetch_all(self.db.read()).await?.into_iter().map(sent).collect())
+        let sql = format!(
+            "SELECT {COLUMNS} FROM messages WHERE incident_id = $1 ORDER BY at, message_key LIMIT 500"
+        );
+        let rows: Vec<Row> = self.db.all(query(sql).bind(incident.0)).await?;
+        Ok(rows.into_iter().map(sent).collect())
     }
 }

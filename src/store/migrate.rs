@@ -1,35 +1,86 @@
-//! Embedded, forward-only migrations. A store written by a newer binary is refused.
+//! Embedded, forward-only migrations, the same versions for both databases. A store written by a newer binary is refused.
+//! Of several replicas that start at once, one migrates and the others wait.
 
 use sqlx::{
-    AssertSqlSafe, SqlSafeStr as _, SqliteConnection,
-    migrate::{Migrate as _, Migration, MigrationType, Migrator},
+    AssertSqlSafe, SqlSafeStr as _,
+    migrate::{Migration, MigrationType, Migrator},
 };
 
-use super::{Error, Result};
+use super::{Connection, Error, Result, db::is_new, query};
 
-const SQLITE: &[(i64, &str, &str)] = &[
-    (1, "init", include_str!("migrations/sqlite/0001_init.sql")),
-    (3, "storms", include_str!("migrations/sqlite/0003_storms.sql")),
-];
+type File = (i64, &'static str, &'static str);
 
-/// Brings the schema up to ours.
-pub async fn run(db: &mut SqliteConnection) -> Result<()> {
-    let migrations = SQLITE.iter().map(|(version, name, sql)| {
-        let sql = AssertSqlSafe((*sql).to_owned()).into_sql_str();
-        Migration::new(*version, (*name).into(), MigrationType::Simple, sql, false)
-    });
-    let known = SQLITE.last().map_or(0, |(version, _, _)| *version);
-    let migrator = Migrator::with_migrations(migrations.collect());
-    db.ensure_migrations_table(&migrator.table_name).await.map_err(|error| failed(&error))?;
-    let applied =
-        db.list_applied_migrations(&migrator.table_name).await.map_err(|error| failed(&error))?;
-    let found = applied.iter().map(|migration| migration.version).max().unwrap_or(0);
+macro_rules! files {
+    ($database:literal: $($version:literal $name:literal),*) => {
+        &[$(($version, $name, include_str!(concat!("migrations/", $database, "/", $name, ".sql")))),*]
+    };
+}
+
+const SQLITE: &[File] = files!("sqlite": 1 "0001_init", 2 "0002_leases", 3 "0003_storms");
+const POSTGRES: &[File] = files!("postgres": 1 "0001_init", 2 "0002_leases", 3 "0003_storms");
+
+/// The session lock under which one replica migrates.
+const LOCK: i64 = 0x7061_7261_6d65_6402;
+
+/// What a migration did, or would do.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Migrated {
+    /// The schema before; 0: there was none.
+    pub from: i64,
+    /// The schema after.
+    pub to: i64,
+    /// The steps in between, by name.
+    pub steps: Vec<&'static str>,
+}
+
+/// What is to be done.
+pub async fn plan(db: &mut Connection) -> Result<Migrated> {
+    let files = match db {
+        Connection::Sqlite(_) => SQLITE,
+        Connection::Postgres(_) => POSTGRES,
+    };
+    let known = files.last().map_or(0, |(version, _, _)| *version);
+    let found = if is_new(db).await? {
+        0
+    } else {
+        let sql = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations";
+        query(sql).one::<(i64,)>(db).await?.0
+    };
     if found > known {
         return Err(Error::Newer { found, known });
     }
-    migrator.run_direct(None, db, false).await.map_err(|error| failed(&error))
+    let pending = files.iter().filter(|(version, _, _)| *version > found);
+    Ok(Migrated { from: found, to: known, steps: pending.map(|(_, name, _)| *name).collect() })
 }
 
-fn failed(error: &sqlx::migrate::MigrateError) -> Error {
-    Error::Failed(format!("migration: {error}"))
+/// Brings the schema up to ours.
+pub async fn run(db: &mut Connection) -> Result<Migrated> {
+    let lock = match db {
+        Connection::Sqlite(_) => None,
+        Connection::Postgres(_) => Some(LOCK),
+    };
+    // The lock is the session's: should anything below fail, closing the connection lets go of it.
+    if let Some(lock) = lock {
+        query("SELECT pg_advisory_lock($1)").bind(lock).execute(db).await?;
+    }
+    let plan = plan(db).await?;
+    match db {
+        Connection::Sqlite(db) => apply(db, SQLITE).await?,
+        Connection::Postgres(db) => apply(db, POSTGRES).await?,
+    }
+    if let Some(lock) = lock {
+        query("SELECT pg_advisory_unlock($1)").bind(lock).execute(db).await?;
+    }
+    Ok(plan)
+}
+
+async fn apply<C: sqlx::migrate::Migrate>(db: &mut C, files: &[File]) -> Result<()> {
+    let migrations = files.iter().map(|(version, name, sql)| {
+        let sql = AssertSqlSafe((*sql).to_owned()).into_sql_str();
+        Migration::new(*version, (*name).into(), MigrationType::Simple, sql, false)
+    });
+    let mut migrator = Migrator::with_migrations(migrations.collect());
+    migrator.set_locking(false);
+    let applied = migrator.run_direct(None, db, false).await;
+    applied.map_err(|error| Error::Failed(format!("migration: {error}")))
 }

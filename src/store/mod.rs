@@ -1,31 +1,49 @@
 //! Durable state. One rule carries it: one transaction = state change + timeline events + jobs ([`changes::Changes`]).
 //!
-//! The SQL text is shared by the databases (`$1` placeholders, `RETURNING`, `ON CONFLICT`, BIGINT milliseconds). SQLite has
-//! one writer connection, owned by one task with two queues: everything that pages and acks goes before intake.
+//! SQLite for one process, PostgreSQL for several; the SQL text is one for both ([`db`]). Several processes never agree by
+//! what they read: a version, a fence, a unique index or a row lock decides, and the loser loads and decides again.
 
+mod changed;
 pub mod changes;
+mod db;
 pub mod deliveries;
 pub mod incidents;
+pub mod inspect;
 pub mod jobs;
 pub mod members;
 pub mod messages;
 mod migrate;
 pub mod runs;
-mod sqlite;
+mod storms;
+mod time;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use secrecy::SecretString;
 
+#[cfg(feature = "simulation")]
+pub use self::db::sim;
+use self::{
+    changed::Changed,
+    db::{Connection, Db, Postgres, Sqlite, query},
+    time::Time,
+};
 pub use self::{
     changes::{Changes, IncidentChange},
     deliveries::{Delivery, NewDelivery, Progress},
     incidents::{Filter, Stored, Summary},
     jobs::{Again, Claim, Job, JobEnd, NewJob, Repeat},
     messages::Sent,
+    migrate::Migrated,
     runs::{Run, RunState},
 };
 use crate::ops::{clock::Clock, lifecycle::Tasks};
+
+/// A claim's lease in a store of one process: what it left is released at its next start.
+const LEASE: Duration = Duration::from_secs(30);
+/// A claim's lease where another replica takes over: a dead replica's page goes out within 5 s.
+const SHARED_LEASE: Duration = Duration::from_secs(4);
 
 /// Why the store did not do it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,12 +54,33 @@ pub enum Error {
     /// The job is not ours any more: drop everything.
     #[error("the lease on the job was lost")]
     LostJob,
+    /// Another replica applied this part of the delivery first: go on with the next.
+    #[error("another replica applied this delivery")]
+    LostDelivery,
+    /// Two transactions waited for each other, and this one gave way: nothing of it happened.
+    #[error("another transaction was in the way; nothing was changed")]
+    InTheWay,
     /// It is in use by another process.
     #[error("{0} is in use by another process; one daemon per SQLite file, or use PostgreSQL")]
     InUse(String),
+    /// There is no such file.
+    #[error(
+        "there is no store at {0}; the daemon makes it when it starts, or run `paramedic store migrate`"
+    )]
+    Missing(String),
     /// It was written by a newer version.
     #[error("the store has schema {found}, this binary knows {known}: run the newer binary")]
     Newer {
+        /// The store's.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// It was written by an older version, and was opened only to look at it.
+    #[error(
+        "the store has schema {found}, this binary needs {known}: start the daemon or run `paramedic store migrate`"
+    )]
+    Older {
         /// The store's.
         found: i64,
         /// Ours.
@@ -54,55 +93,124 @@ pub enum Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        Self::Failed(error.to_string())
+        match error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
+            // Serialization failure, deadlock.
+            Some("40001" | "40P01") => Self::InTheWay,
+            _ => Self::Failed(error.to_string()),
+        }
     }
 }
 
 /// What every call returns.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// Where a store is, and how it is reached.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `sqlite:PATH` or `postgres://user@host:port/database`.
+    pub url: String,
+    /// Of the PostgreSQL user.
+    pub password: Option<SecretString>,
+    /// Connections to PostgreSQL, at most.
+    pub connections: u32,
+    /// Longest wait for one of them.
+    pub acquire: Duration,
+    /// Longest statement; a transaction may take three times as long.
+    pub statement: Duration,
+}
+
+impl Settings {
+    /// The defaults, at this address.
+    pub fn at(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            password: None,
+            connections: 10,
+            acquire: Duration::from_secs(5),
+            statement: Duration::from_secs(10),
+        }
+    }
+
+    fn place(&self) -> Result<Place<'_>> {
+        if let Some(path) = self.url.strip_prefix("sqlite:") {
+            return Ok(Place::File(std::path::Path::new(path)));
+        }
+        if ["postgres://", "postgresql://"].iter().any(|scheme| self.url.starts_with(scheme)) {
+            return Ok(Place::Server);
+        }
+        #[cfg(feature = "simulation")]
+        if let Some(name) = self.url.strip_prefix("sim:") {
+            return Ok(Place::World(name));
+        }
+        Err(Error::Failed(format!(
+            "`{}` is not a store; write sqlite:PATH or postgres://user@host/database",
+            crate::domain::redact::redact(&self.url)
+        )))
+    }
+}
+
+/// What an address names.
+enum Place<'a> {
+    File(&'a std::path::Path),
+    Server,
+    #[cfg(feature = "simulation")]
+    World(&'a str),
+}
+
 /// The store; cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    db: Arc<sqlite::Sqlite>,
-    clock: Clock,
-    changed: tokio::sync::watch::Sender<u64>,
+    db: Arc<Db>,
+    time: Time,
+    changed: Changed,
+    turns: deliveries::Turns,
 }
 
 impl Store {
-    /// Opens and migrates the store at `url` (`sqlite:PATH`).
-    pub async fn open(url: &str, clock: Clock, tasks: &Tasks) -> Result<Self> {
-        let Some(path) = url.strip_prefix("sqlite:") else {
-            return Err(Error::Failed(format!(
-                "`{url}` is not a store; write sqlite:PATH (PostgreSQL comes with a later version)"
-            )));
+    /// Opens and migrates the store.
+    pub async fn open(settings: &Settings, clock: Clock, tasks: &Tasks) -> Result<Self> {
+        let changed = Changed::new(clock.clone())?;
+        let db = match settings.place()? {
+            Place::File(path) => Db::Sqlite(Sqlite::open(path, tasks).await?),
+            Place::Server => Db::Postgres(Postgres::open(settings, tasks, &changed).await?),
+            #[cfg(feature = "simulation")]
+            Place::World(name) => Db::Sim(sim::World::named(name)?),
         };
-        let db = sqlite::Sqlite::open(std::path::Path::new(path), tasks).await?;
-        let store = Self { db: Arc::new(db), clock, changed: tokio::sync::watch::Sender::new(0) };
-        store.release_all().await?;
+        let store = Self::with(db, clock, changed);
+        if store.db.is_shared() {
+            store.ask_the_time().await?;
+        } else {
+            store.release_all().await?;
+        }
         Ok(store)
     }
 
+    fn with(db: Db, clock: Clock, changed: Changed) -> Self {
+        let turns = deliveries::Turns::default();
+        Self { db: Arc::new(db), time: Time::new(clock), changed, turns }
+    }
+
     /// The store's time: one reading per transaction, in the milliseconds that rows keep, so that a state and the fold of
-    /// its stored timeline are equal.
+    /// its stored timeline are equal. With PostgreSQL it is the server's time, so that all replicas have the same.
     pub fn now(&self) -> Timestamp {
-        instant(millis(self.clock.now()))
+        instant(millis(self.time.now()))
+    }
+
+    /// How long a claim lasts without renewal.
+    pub fn lease(&self) -> Duration {
+        if self.db.is_shared() { SHARED_LEASE } else { LEASE }
     }
 
     /// Changes with every commit: a hint to look for work at once. Each loop holds its own.
     pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.changed.subscribe()
-    }
-
-    fn has_changed(&self) {
-        self.changed.send_modify(|commits| *commits = commits.wrapping_add(1));
+        self.changed.all()
     }
 
     /// A round trip to the disk, for `/readyz` and the dead-man ping.
     pub async fn check(&self) -> Result<()> {
         let write = self.db.write(|db| {
             Box::pin(async move {
-                sqlx::query("INSERT INTO meta (name, value) VALUES ('check', 1) ON CONFLICT (name) DO UPDATE SET value = meta.value + 1")
+                query("INSERT INTO meta (name, value) VALUES ('check', 1) ON CONFLICT (name) DO UPDATE SET value = meta.value + 1")
                     .execute(db)
                     .await?;
                 Ok(())
@@ -111,9 +219,10 @@ impl Store {
         write.await
     }
 
-    /// Leaves nothing of deleted rows in the store's files; raw webhooks may have held secrets.
+    /// Leaves nothing of deleted rows in the store's files; raw webhooks may have held secrets. PostgreSQL does that in its
+    /// own time.
     pub async fn forget(&self) -> Result<()> {
-        self.db.empty_log().await
+        self.db.forget().await
     }
 
     /// The next incident's number. A crash may leave a gap.
@@ -122,7 +231,8 @@ impl Store {
             Box::pin(async move {
                 let sql =
                     "UPDATE meta SET value = value + 1 WHERE name = 'incident' RETURNING value";
-                Ok(sqlx::query_scalar(sql).fetch_one(db).await?)
+                let (number,): (i64,) = query(sql).one(db).await?;
+                Ok(number)
             })
         });
         write.await.map(crate::domain::ids::IncidentId)
@@ -131,7 +241,15 @@ impl Store {
     /// A named cursor, such as Matrix's `next_batch`.
     pub async fn cursor(&self, name: &str) -> Result<Option<String>> {
         let sql = "SELECT value FROM cursors WHERE name = $1";
-        Ok(sqlx::query_scalar(sql).bind(name).fetch_optional(self.db.read()).await?)
+        let row: Option<(String,)> = self.db.optional(query(sql).bind_key(name)).await?;
+        Ok(row.map(|(value,)| value))
+    }
+
+    /// Learns the server's time, where the server's time counts.
+    async fn ask_the_time(&self) -> Result<()> {
+        let time = self.time.clone();
+        let ask = self.db.write(move |db| Box::pin(async move { Ok(time.ask(db).await?) }));
+        ask.await
     }
 }
 

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
 
-use super::{Result, Store, from_json, instant, json, millis};
+use super::{Connection, Result, Store, from_json, instant, json, millis, query};
 use crate::domain::{evidence::Evidence, ids::IncidentId, target::Target, verdict::Verdict};
 
 /// Whether a run goes on.
@@ -52,11 +51,11 @@ pub struct Run {
     pub caveats: Vec<String>,
 }
 
-pub(super) async fn save(db: &mut SqliteConnection, run: &Run) -> Result<()> {
+pub(super) async fn save(db: &mut Connection, run: &Run) -> Result<()> {
     let sql = "INSERT INTO runs (id, incident_id, playbook, opening, state, started_at, ended_at, run) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
                ON CONFLICT (id) DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at, run = excluded.run";
-    sqlx::query(sql)
-        .bind(&run.id)
+    query(sql)
+        .bind_key(&run.id)
         .bind(run.incident.0)
         .bind(&run.playbook)
         .bind(run.opening)
@@ -73,16 +72,16 @@ pub(super) async fn save(db: &mut SqliteConnection, run: &Run) -> Result<()> {
 }
 
 pub(super) async fn save_step(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     run: &str,
     evidence: &Evidence,
     now: Timestamp,
 ) -> Result<()> {
     let sql = "INSERT INTO steps (run_id, step, ended_at, evidence) VALUES ($1, $2, $3, $4) \
                ON CONFLICT (run_id, step) DO UPDATE SET ended_at = excluded.ended_at, evidence = excluded.evidence";
-    sqlx::query(sql)
-        .bind(run)
-        .bind(&evidence.step)
+    query(sql)
+        .bind_key(run)
+        .bind_key(&evidence.step)
         .bind(millis(now))
         .bind(json(evidence)?)
         .execute(db)
@@ -94,24 +93,21 @@ impl Store {
     /// One run.
     pub async fn run(&self, id: &str) -> Result<Option<Run>> {
         let sql = "SELECT run FROM runs WHERE id = $1";
-        let row: Option<String> =
-            sqlx::query_scalar(sql).bind(id).fetch_optional(self.db.read()).await?;
-        row.as_deref().map(from_json).transpose()
+        let row: Option<(String,)> = self.db.optional(query(sql).bind_key(id)).await?;
+        row.map(|(run,)| from_json(&run)).transpose()
     }
 
     /// Runs of an incident, oldest first.
     pub async fn runs(&self, incident: IncidentId) -> Result<Vec<Run>> {
         let sql = "SELECT run FROM runs WHERE incident_id = $1 ORDER BY started_at, id LIMIT 200";
-        let rows: Vec<String> =
-            sqlx::query_scalar(sql).bind(incident.0).fetch_all(self.db.read()).await?;
-        rows.iter().map(|row| from_json(row)).collect()
+        let rows: Vec<(String,)> = self.db.all(query(sql).bind(incident.0)).await?;
+        rows.iter().map(|(run,)| from_json(run)).collect()
     }
 
     /// Finished steps of a run, by step instance.
     pub async fn steps(&self, run: &str) -> Result<BTreeMap<String, Evidence>> {
         let sql = "SELECT step, evidence FROM steps WHERE run_id = $1";
-        let rows: Vec<(String, String)> =
-            sqlx::query_as(sql).bind(run).fetch_all(self.db.read()).await?;
+        let rows: Vec<(String, String)> = self.db.all(query(sql).bind_key(run)).await?;
         rows.into_iter().map(|(step, evidence)| Ok((step, from_json(&evidence)?))).collect()
     }
 
@@ -119,8 +115,7 @@ impl Store {
     pub async fn targets_with_verdict(&self, verdict: &str, since: Timestamp) -> Result<i64> {
         let sql =
             "SELECT run, ended_at FROM runs WHERE state = 'ended' AND ended_at >= $1 LIMIT 1000";
-        let rows: Vec<(String, i64)> =
-            sqlx::query_as(sql).bind(millis(since)).fetch_all(self.db.read()).await?;
+        let rows: Vec<(String, i64)> = self.db.all(query(sql).bind(millis(since))).await?;
         let mut targets = std::collections::BTreeSet::new();
         for (run, ended_at) in rows {
             let run: Run = from_json(&run)?;

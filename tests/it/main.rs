@@ -8,9 +8,12 @@
 
 mod app;
 mod architecture;
+#[path = "../real/bed/mod.rs"]
+mod bed;
 mod bench;
 mod channels;
 mod cli_incident;
+mod cli_store;
 mod engine;
 mod fakes;
 mod flow_steps;

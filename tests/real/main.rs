@@ -16,5 +16,6 @@ mod daemon;
 mod diagnosis;
 mod homeserver;
 mod metastore;
+mod replicas;
 mod spark;
 mod synapse;

@@ -28,17 +28,22 @@ pub struct Daemon {
 impl Daemon {
     /// Starts one with this much more configuration (YAML at the top level; `DIR` becomes the bed's folder for it).
     pub async fn start(bed: &Bed, more: &str) -> Self {
-        let (port, folder) = (ports::free(), bed.folder("paramedic"));
+        let store = format!("sqlite:{}", bed.folder("paramedic").join("paramedic.db").display());
+        Self::start_on(bed, "paramedic", &format!("url: '{store}'"), more).await
+    }
+
+    /// Starts one of several, with this name and this `store:`.
+    pub async fn start_on(bed: &Bed, name: &str, store: &str, more: &str) -> Self {
+        let (port, folder) = (ports::free(), bed.folder(name));
         let more = more.replace("DIR", &folder.display().to_string());
         let text = format!(
             "server: {{ listen: '127.0.0.1:{port}' }}\n\
-             store: {{ url: 'sqlite:{}' }}\n\
+             store: {{ {store} }}\n\
              incidents: {{ settle: 2s }}\n\
              log: {{ level: info }}\n\
-             {more}\n",
-            folder.join("paramedic.db").display()
+             {more}\n"
         );
-        let config = bed.file("paramedic/paramedic.yaml", &text);
+        let config = bed.file(&format!("{name}/paramedic.yaml"), &text);
         let log = folder.join("log");
         let url = format!("http://127.0.0.1:{port}");
         let http = Client::new(Guard::default()).unwrap();
@@ -65,6 +70,15 @@ impl Daemon {
                          "startsAt": "2026-11-23T03:12:00Z", "endsAt": "0001-01-01T00:00:00Z", "generatorURL": "" }],
         });
         self.call(Method::POST, "/api/v1/alertmanager", &body).await;
+    }
+
+    /// Posts one firing alert; the answer's status, or `None` when nothing answered.
+    pub async fn try_alert(&self, labels: &Value) -> Option<u16> {
+        let body =
+            json!({ "alerts": [{ "status": "firing", "labels": labels, "annotations": {} }] });
+        let url = self.webhook().parse().unwrap();
+        let request = Request::post(url, "alert", body.to_string(), "application/json");
+        self.http.send(request).await.ok().map(|answer| answer.status)
     }
 
     /// A call of the API that must succeed.

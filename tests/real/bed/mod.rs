@@ -3,6 +3,8 @@
 //! Start servers on the story's own thread (a plain `#[tokio::test]` does): when that thread dies, even by SIGKILL, the
 //! kernel takes the servers with it.
 
+#![allow(dead_code, reason = "stories of `it` use PostgreSQL only, those of `real` all else")]
+
 pub mod alertmanager;
 pub mod daemon;
 pub mod metastore;
@@ -41,6 +43,11 @@ impl Bed {
         // PostgreSQL runs as another user and must get to its data.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         Self { folder, http: Client::new(Guard::default()).unwrap() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
     }
 
     /// A new folder in the bed.

@@ -14,12 +14,18 @@ pub struct Postgres {
     pub port: u16,
     folder: PathBuf,
     programs: PathBuf,
+    settings: Vec<String>,
     process: Process,
 }
 
 impl Postgres {
     /// Creates a cluster and starts it.
     pub async fn start(bed: &Bed) -> Self {
+        Self::start_with(bed, &[]).await
+    }
+
+    /// With these settings of the server (`name=value`).
+    pub async fn start_with(bed: &Bed, settings: &[&str]) -> Self {
         let folder = bed.folder("postgres");
         let programs = programs();
         if let Some((user, group)) = owner() {
@@ -29,8 +35,9 @@ impl Postgres {
         let options = ["-U", "app", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"];
         run(as_owner(&programs.join("initdb")).arg("-D").arg(&data).args(options));
         let port = ports::free();
-        let process = serve(&programs, &folder, port);
-        let mut postgres = Self { port, folder, programs, process };
+        let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
+        let process = serve(&programs, &folder, port, &settings);
+        let mut postgres = Self { port, folder, programs, settings, process };
         postgres.until_ready().await;
         postgres
     }
@@ -42,8 +49,35 @@ impl Postgres {
 
     /// Starts it again after [`Self::stop`].
     pub async fn start_again(&mut self) {
-        self.process = serve(&self.programs, &self.folder, self.port);
+        self.process = serve(&self.programs, &self.folder, self.port, &self.settings);
         self.until_ready().await;
+    }
+
+    /// Stops all its processes where they are: connections stay open and nothing answers.
+    pub fn freeze(&self) {
+        self.process.freeze();
+        // Each session has a group of its own.
+        self.sessions("STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.process.thaw();
+        self.sessions("CONT");
+    }
+
+    fn sessions(&self, signal: &str) {
+        for id in super::process::find(&["postgres: app "]) {
+            let parent = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            if parent.contains(&format!(" {} ", self.process.id())) {
+                super::process::kill(signal, &id);
+            }
+        }
+    }
+
+    /// The address of a database, for `store.url`.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://app@127.0.0.1:{}/{database}", self.port)
     }
 
     /// Runs SQL in a database.
@@ -69,11 +103,17 @@ impl Postgres {
     }
 }
 
-fn serve(programs: &std::path::Path, folder: &std::path::Path, port: u16) -> Process {
+fn serve(
+    programs: &std::path::Path,
+    folder: &std::path::Path,
+    port: u16,
+    settings: &[String],
+) -> Process {
     let mut command = as_owner(&programs.join("postgres"));
     command.arg("-D").arg(folder.join("data")).args(["-p", &port.to_string()]);
     command.args(["-c", "listen_addresses=127.0.0.1", "-c"]);
     command.arg(format!("unix_socket_directories={}", folder.display()));
+    command.args(settings.iter().flat_map(|setting| ["-c", setting]));
     Process::start("postgres", &mut command, folder.join("log"))
 }
 
@@ -89,6 +129,13 @@ fn programs() -> PathBuf {
 fn owner() -> Option<(u32, u32)> {
     let number = |args: &[&str]| run(Command::new("id").args(args)).trim().parse::<u32>().unwrap();
     (number(&["-u"]) == 0).then(|| (number(&["-u", "postgres"]), number(&["-g", "postgres"])))
+}
+
+/// Makes a private file the server's own, as it wants its key to be.
+pub fn give(file: &std::path::Path) {
+    if let Some((user, group)) = owner() {
+        chown(file, Some(user), Some(group)).unwrap();
+    }
 }
 
 fn as_owner(binary: &std::path::Path) -> Command {

@@ -53,6 +53,11 @@ impl Process {
         .await
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Stops all its threads where they are, as a hypervisor or a long garbage collection does.
     pub fn freeze(&self) {
         self.signal("STOP");

@@ -1,0 +1,128 @@
+//! Everything the two databases do differently, in one place. All other SQL is one text for both: `$1` places, `RETURNING`,
+//! `ON CONFLICT`, BIGINT milliseconds.
+
+use std::borrow::Cow;
+
+use sqlx::AssertSqlSafe;
+
+use super::{Connection, query, query::without_nul};
+use crate::store::{NewDelivery, millis};
+
+/// Serialises intake across processes, so that deliveries get their numbers in the order in which they become visible.
+const INTAKE: i64 = 0x7061_7261_6d65_6401;
+
+/// `{skip locked}`: rows that another process is about to change are left alone. SQLite has one writer.
+/// `{texts of $4}`: the texts of the JSON array in `$4`, as a table.
+pub fn translate<'a>(sql: &'a str, db: &Connection) -> Cow<'a, str> {
+    if !sql.contains('{') {
+        return Cow::Borrowed(sql);
+    }
+    let (locked, texts) = match db {
+        Connection::Sqlite(_) => ("", "SELECT value FROM json_each("),
+        Connection::Postgres(_) => {
+            ("FOR UPDATE SKIP LOCKED", "SELECT value FROM json_array_elements_text(")
+        }
+    };
+    let cast = if locked.is_empty() { ")" } else { "::json)" };
+    let sql = sql.replace("{skip locked}", locked).replace("{texts of ", texts);
+    Cow::Owned(sql.replace('}', cast))
+}
+
+/// Begins a transaction that will write. SQLite takes its only lock at once: a later upgrade would fail.
+pub async fn begin(db: &mut Connection) -> sqlx::Result<()> {
+    let sql = match db {
+        Connection::Sqlite(_) => "BEGIN IMMEDIATE",
+        Connection::Postgres(_) => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+    };
+    query(sql).execute(db).await.map(drop)
+}
+
+/// Locks incidents in the order of their numbers, until the transaction ends.
+pub async fn lock_incidents(db: &mut Connection, ids: Vec<i64>) -> sqlx::Result<()> {
+    match db {
+        Connection::Sqlite(_) => Ok(()),
+        Connection::Postgres(db) => {
+            let sql = "SELECT 1 FROM incidents WHERE id = ANY($1) ORDER BY id FOR UPDATE";
+            sqlx::query(sql).bind(ids).execute(db).await.map(drop)
+        }
+    }
+}
+
+/// Lets the transaction that was in our way end first, before this one takes any lock. Never needed with one writer.
+pub async fn give_way(db: &mut Connection, times: usize) -> sqlx::Result<()> {
+    match db {
+        Connection::Sqlite(_) => Ok(()),
+        Connection::Postgres(_) => {
+            let millis = i64::try_from(times * 20).unwrap_or(1_000);
+            query("SELECT 1 FROM pg_sleep($1 / 1000.0)").bind(millis).execute(db).await.map(drop)
+        }
+    }
+}
+
+/// The server's time, milliseconds; `None` where the process's own clock counts.
+pub async fn server_time(db: &mut Connection) -> sqlx::Result<Option<i64>> {
+    match db {
+        Connection::Sqlite(_) => Ok(None),
+        Connection::Postgres(_) => {
+            let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+            query(sql).one::<(i64,)>(db).await.map(|(now,)| Some(now))
+        }
+    }
+}
+
+/// Inserts all deliveries, in this order, in one statement and one transaction of its own.
+pub async fn insert(db: &mut Connection, rows: &[NewDelivery]) -> sqlx::Result<()> {
+    let bodies = rows.iter().flat_map(|row| row.bodies.iter().map(move |body| (row, body)));
+    let values = bodies.map(|(row, body)| {
+        (without_nul(row.source.clone()), millis(row.received_at), body.as_slice())
+    });
+    match db {
+        Connection::Sqlite(sqlite) => {
+            let values: Vec<_> = values.collect();
+            let places: Vec<String> = (0..values.len())
+                .map(|i| format!("(${}, ${}, ${})", 3 * i + 1, 3 * i + 2, 3 * i + 3))
+                .collect();
+            // Placeholders only; every value is bound.
+            let sql = format!(
+                "BEGIN IMMEDIATE; INSERT INTO deliveries (source, received_at, body) VALUES {}; COMMIT",
+                places.join(", ")
+            );
+            let mut insert = sqlx::query(AssertSqlSafe(sql));
+            for (source, received_at, body) in values {
+                insert = insert.bind(source).bind(received_at).bind(body);
+            }
+            let inserted = insert.execute(sqlite).await.map(drop);
+            if inserted.is_err() {
+                // The text's own COMMIT was not reached; without a transaction this fails and that is fine.
+                drop(query("ROLLBACK").execute(db).await);
+            }
+            inserted
+        }
+        Connection::Postgres(postgres) => {
+            let (mut sources, mut times, mut bodies) = (vec![], vec![], vec![]);
+            for (source, received_at, body) in values {
+                sources.push(source);
+                times.push(received_at);
+                bodies.push(body);
+            }
+            let sql = "WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock($1)) \
+                       INSERT INTO deliveries (source, received_at, body) \
+                       SELECT d.source, d.received_at, d.body FROM turn \
+                       CROSS JOIN unnest($2::text[], $3::bigint[], $4::bytea[]) WITH ORDINALITY AS d (source, received_at, body, place) \
+                       ORDER BY d.place";
+            let insert = sqlx::query(sql).bind(INTAKE).bind(sources).bind(times).bind(bodies);
+            insert.execute(postgres).await.map(drop)
+        }
+    }
+}
+
+/// Whether this is a database where no migration ran yet.
+pub async fn is_new(db: &mut Connection) -> sqlx::Result<bool> {
+    let sql = match db {
+        Connection::Sqlite(_) => {
+            "SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'"
+        }
+        Connection::Postgres(_) => "SELECT count(to_regclass('_sqlx_migrations'))",
+    };
+    query(sql).one::<(i64,)>(db).await.map(|(count,)| count == 0)
+}

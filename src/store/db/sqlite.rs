@@ -1,0 +1,184 @@
+//! SQLite: one writer connection in its own task, readers in a pool, one process per file.
+
+use std::{fs::File, path::Path, time::Duration};
+
+use futures::future::BoxFuture;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Connection, Query, Work, end,
+    intake::{self, BATCH, Incoming, Intake, QUEUE, gone},
+    pool::{Options, Pool},
+    query, transaction,
+};
+use crate::{
+    ops::lifecycle::Tasks,
+    store::{Error, Migrated, Result, migrate},
+};
+
+/// Readers at once.
+const READERS: u32 = 4;
+/// Longest wait for a reader, and for another process's lock.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+type Job = Box<dyn for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, ()> + Send>;
+
+/// An open file.
+pub struct Sqlite {
+    readers: Pool,
+    /// All writes.
+    pub writer: Writer,
+    // Held for the life of the process: a second daemon is refused.
+    _lock: Option<File>,
+}
+
+/// The one writer: a task with two queues, everything that pages and acks before intake.
+pub struct Writer {
+    urgent: mpsc::Sender<Job>,
+    /// Deliveries.
+    pub intake: Intake,
+}
+
+impl Sqlite {
+    /// Opens, locks and migrates the file; starts the writer.
+    pub async fn open(path: &Path, tasks: &Tasks) -> Result<Self> {
+        let (lock, writer, _) = open_to_write(path).await?;
+        Ok(Self::with(path, writer, Some(lock), tasks))
+    }
+
+    /// Opens a file that is there, as it is, beside a daemon that may have it open.
+    pub async fn open_as_it_is(path: &Path, tasks: &Tasks) -> Result<Self> {
+        let writer = Options::Sqlite(options(path)).connect().await?;
+        Ok(Self::with(path, writer, None, tasks))
+    }
+
+    fn with(path: &Path, writer: Connection, lock: Option<File>, tasks: &Tasks) -> Self {
+        let readers = Options::Sqlite(options(path).read_only(true));
+        let readers = Pool::new(readers, READERS, PATIENCE);
+        Self { readers, writer: Writer::start(writer, tasks), _lock: lock }
+    }
+
+    /// All rows of a query.
+    pub async fn all<T>(&self, query: &Query) -> Result<Vec<T>>
+    where
+        T: for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow>
+            + for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>
+            + Send
+            + Unpin,
+    {
+        let mut session = self.readers.session().await?;
+        let rows = query.all(session.connection()).await;
+        end(session, rows.is_ok());
+        Ok(rows?)
+    }
+}
+
+/// Makes the file if there is none, keeps other daemons from it, and brings it up to our schema.
+pub async fn open_to_write(path: &Path) -> Result<(File, Connection, Migrated)> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(|error| failed(path, &error))?;
+    }
+    let lock = lock(path)?;
+    let mut db = Options::Sqlite(options(path).create_if_missing(true)).connect().await?;
+    let migrated = migrate::run(&mut db).await?;
+    Ok((lock, db, migrated))
+}
+
+/// Keeps other daemons from the file.
+fn lock(path: &Path) -> Result<File> {
+    let lock = File::create(path.with_extension("lock")).map_err(|error| failed(path, &error))?;
+    lock.try_lock().map_err(|error| match error {
+        std::fs::TryLockError::WouldBlock => Error::InUse(path.display().to_string()),
+        std::fs::TryLockError::Error(error) => failed(path, &error),
+    })?;
+    Ok(lock)
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Error {
+    Error::Failed(format!("{}: {error}", path.display()))
+}
+
+/// How every connection to the file is set up.
+pub fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(PATIENCE)
+        .statement_cache_capacity(256)
+        // A raw webhook may hold secrets: deleting it leaves nothing in the file.
+        .pragma("secure_delete", "ON")
+}
+
+impl Writer {
+    /// Starts the task that owns `db`.
+    pub fn start(db: Connection, tasks: &Tasks) -> Self {
+        let (urgent, urgent_queue) = mpsc::channel(QUEUE);
+        let (intake, intake_queue) = Intake::new();
+        let stopped = tasks.stop().stopped.clone();
+        tasks.spawn("store.writer", async move {
+            tokio::select! {
+                () = write_all(db, urgent_queue, intake_queue) => {}
+                () = stopped.cancelled() => {}
+            }
+            Ok(())
+        });
+        Self { urgent, intake }
+    }
+
+    /// Runs `work` in one write transaction.
+    pub async fn write<T: Send + 'static>(&self, work: Work<T>) -> Result<T> {
+        self.run(|db| Box::pin(transaction(db, work))).await
+    }
+
+    /// Moves the write-ahead log into the file and empties it: rows deleted since are in neither any more.
+    pub async fn empty_log(&self) -> Result<()> {
+        let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+        self.run(move |db| Box::pin(async move { Ok(query(sql).execute(db).await.map(drop)?) }))
+            .await
+    }
+
+    /// Runs `work` on the connection, outside of any transaction.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let (done, result) = oneshot::channel();
+        let job: Job = Box::new(move |db| {
+            Box::pin(async move {
+                // Nobody waits any more when the caller was cancelled; the commit stands all the same.
+                drop(done.send(work(db).await));
+            })
+        });
+        self.urgent.send(job).await.map_err(|_| gone())?;
+        result.await.map_err(|_| gone())?
+    }
+}
+
+async fn write_all(
+    mut db: Connection,
+    mut urgent: mpsc::Receiver<Job>,
+    mut deliveries: mpsc::Receiver<Incoming>,
+) {
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        tokio::select! {
+            biased;
+            job = urgent.recv() => match job {
+                Some(job) => job(&mut db).await,
+                None => break,
+            },
+            count = deliveries.recv_many(&mut batch, BATCH) => {
+                if count == 0 {
+                    break;
+                }
+                // A file has no connection to lose: the next batch simply tries again.
+                let _: bool = intake::store(&mut db, std::mem::take(&mut batch)).await;
+            }
+        }
+    }
+    if let Connection::Sqlite(db) = db {
+        drop(sqlx::Connection::close(db).await);
+    }
+}
