@@ -29,6 +29,9 @@ pub struct Card {
     pub at: Timestamp,
     /// The alert's own words: annotation `summary`, else `description`.
     pub summary: String,
+    /// What it is made of, a line each: the incidents of a storm, the mistakes of an edit.
+    #[serde(default)]
+    pub parts: Vec<String>,
     /// Labels all members have in common, in the order to show.
     pub labels: Vec<(String, String)>,
     /// `3 firing, 1 resolved`.

@@ -21,8 +21,8 @@ const MAX_RACES: usize = 20;
 /// Alerts or mistakes named in an alarm's text.
 const NAMED: usize = 5;
 
-/// Characters of mistakes shown; the log and `paramedic check` have all.
-const MAX_ERRORS: usize = 1_500;
+/// Characters of a mistake shown; the log and `paramedic check` have all.
+const MAX_ERROR: usize = 300;
 
 /// One alarm.
 pub(super) struct Alarm {
@@ -74,7 +74,13 @@ impl Alarm {
 
     /// Files that were changed and are wrong, in the words of their check.
     pub(super) fn wrong_files(what: &'static str, errors: &str) -> Self {
-        let errors: String = redact::redact(errors).chars().take(MAX_ERRORS).collect();
+        // A mistake begins at the margin; its source line and hint are for the terminal and the web page.
+        let found = || errors.lines().filter(|line| !line.starts_with(' '));
+        let more = found().count().saturating_sub(NAMED);
+        let more = (more > 0).then(|| format!("and {more} more; paramedic check shows all"));
+        let cut = |line: &str| redact::redact(line).chars().take(MAX_ERROR).collect();
+        let errors: Vec<String> = found().take(NAMED).map(cut).chain(more).collect();
+        let errors = errors.join("\n");
         Self {
             kind: "wrong-files",
             about: what.to_owned(),

@@ -142,10 +142,11 @@ impl Engine {
             key: shared.key(),
             title: format!("Storm · {shared}"),
             cluster: shared.cluster.clone(),
-            labels: Labels::from([
-                ("cluster".to_owned(), shared.cluster.clone()),
-                (shared.cause.word().to_owned(), shared.value.clone()),
-            ]),
+            labels: [("cluster", &shared.cluster), (shared.cause.word(), &shared.value)]
+                .into_iter()
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(name, value)| (name.to_owned(), value.clone()))
+                .collect(),
             annotations: Labels::from([(
                 "summary".to_owned(),
                 format!(

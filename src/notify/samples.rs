@@ -34,6 +34,7 @@ pub(super) fn card() -> Card {
         members: "3 firing, 1 resolved".to_owned(),
         verdicts: vec![oom(), fetch_failed()],
         diagnosis: "diagnosis finished".to_owned(),
+        parts: vec![],
         caveats: vec![
             "log of executor 3 was already gone; its last 200 lines come from the recorder"
                 .to_owned(),
@@ -152,6 +153,7 @@ pub(super) fn hostile(text: &str, many: usize) -> [Message; 3] {
         members: text.to_owned(),
         verdicts: vec![verdict; many],
         diagnosis: text.to_owned(),
+        parts: texts.clone(),
         caveats: texts.clone(),
         history: texts,
         next: text.to_owned(),

@@ -137,6 +137,7 @@ fn card(revision: i64) -> Card {
         members: String::new(),
         verdicts: vec![],
         diagnosis: "no playbook matched".to_owned(),
+        parts: vec![],
         caveats: vec![],
         history: vec![],
         next: String::new(),

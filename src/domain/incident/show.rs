@@ -122,6 +122,7 @@ pub fn line(event: &Event) -> Option<String> {
 
 /// The incident's card at `now`; `public_url` is the daemon's own address for people.
 pub fn card(incident: &Incident, next: &str, public_url: &str, now: Timestamp) -> Card {
+    let (summary, parts) = words(incident);
     Card {
         incident: incident.id,
         revision: incident.seq,
@@ -131,7 +132,8 @@ pub fn card(incident: &Incident, next: &str, public_url: &str, now: Timestamp) -
         status: incident.status.word().to_owned(),
         since: incident.since,
         at: now,
-        summary: summary(incident),
+        summary,
+        parts,
         labels: labels(incident),
         members: members(incident),
         verdicts: incident.verdicts.clone(),
@@ -198,22 +200,27 @@ fn labels(incident: &Incident) -> Vec<(String, String)> {
     first.chain(rest).filter_map(pair).take(MAX_LABELS).collect()
 }
 
-fn summary(incident: &Incident) -> String {
-    let text = |name: &str| incident.annotations.get(name).cloned().unwrap_or_default();
+/// The alert's own words, and what it is made of: of our own notices, all lines but the first.
+fn words(incident: &Incident) -> (String, Vec<String>) {
+    let text = |name: &str| incident.annotations.get(name).map_or("", String::as_str);
     let said = [text("summary"), text("description"), text("message")];
-    let mut summary = said.into_iter().find(|s| !s.is_empty()).unwrap_or_default();
+    let summary = said.into_iter().find(|s| !s.is_empty()).unwrap_or_default();
+    let (first, rest) = match summary.split_once('\n') {
+        Some((first, rest)) if incident.source == super::correlate::DECLARED => (first, rest),
+        Some(_) | None => (summary, ""),
+    };
     let more = incident.members.saturating_sub(incident.named.len() as u64);
     let more = (incident.is_storm() && more > 0).then(|| format!("and {more} more"));
-    for line in incident.named.iter().chain(&more) {
-        summary.push_str("\n- ");
-        summary.push_str(line);
-    }
-    summary
+    let parts = rest.lines().map(str::to_owned).chain(incident.named.iter().cloned()).chain(more);
+    (first.to_owned(), parts.collect())
 }
 
 fn members(incident: &Incident) -> String {
     if incident.is_storm() {
         return format!("{} incidents, {} open", incident.members, incident.firing);
+    }
+    if incident.members == 0 {
+        return String::new();
     }
     let over = incident.members.saturating_sub(incident.firing);
     let over = if over > 0 { format!(", {over} resolved") } else { String::new() };
@@ -231,6 +238,9 @@ fn diagnosis(incident: &Incident) -> String {
     }
     if incident.storm.as_ref().is_some_and(|place| place.quiet) && incident.runs_done == 0 {
         return "not diagnosed by itself: another incident of the storm is".to_owned();
+    }
+    if incident.source == super::correlate::DECLARED {
+        return String::new();
     }
     match (incident.playbooks.is_empty(), incident.running, incident.runs_done) {
         (true, _, _) => "no playbook matched".to_owned(),

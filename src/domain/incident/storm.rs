@@ -18,7 +18,7 @@ pub const SOURCE: &str = "storm";
 /// Incidents that share a value, at least, before a storm begins.
 pub const MIN_SHARED: usize = 3;
 /// Members named on a storm's card.
-pub const NAMED: usize = 10;
+pub const NAMED: usize = 8;
 
 /// What members of a storm can share.
 #[derive(

@@ -44,6 +44,7 @@ pub fn head(incident: &Incident, card: &Card, now: Timestamp) -> Value {
         "lasted": wording::duration(lasted),
         "ended": incident.resolved_at.filter(|_| !incident.is_open()).map(|at| time::shown(at, now)),
         "summary": card.summary,
+        "parts": card.parts,
         "members": card.members,
         "team": incident.team,
         "policy": incident.policy,

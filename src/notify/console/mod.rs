@@ -185,6 +185,9 @@ fn head(paper: &mut Paper, card: &Card) {
     if !card.summary.is_empty() {
         paper.text(Style::Plain, &wording::cut(&wording::line(&card.summary), TEXT));
     }
+    for part in card.parts.iter().take(LISTED) {
+        paper.text(Style::Plain, &wording::cut(&wording::line(&format!("- {part}")), ITEM));
+    }
     let labels: Vec<_> = card.labels.iter().take(LISTED).map(|(k, v)| format!("{k}={v}")).collect();
     if !labels.is_empty() {
         paper.text(Style::Dim, &wording::cut(&wording::line(&labels.join("  ")), TEXT));

@@ -95,6 +95,7 @@ fn a_card_without_a_verdict_says_why() {
         since: samples::at("2026-11-20T23:00:00Z"),
         labels: vec![],
         members: String::new(),
+        parts: vec![],
         caveats: vec![],
         history: vec![],
         next: String::new(),

@@ -113,6 +113,7 @@ fn card(card: &Card, mut doc: Doc) -> Doc {
     let facts = format!("{}{between}{}", wording::since(card), card.members);
     doc.paragraph(&[Piece::Text(&facts)]);
     doc.paragraph(&[Piece::Text(&card.summary)]);
+    doc.list(card.parts.iter().take(LISTED).map(String::as_str));
     let labels: Vec<_> = card.labels.iter().take(LISTED).map(|(k, v)| format!("{k}={v}")).collect();
     let labels: Vec<_> =
         labels.iter().flat_map(|label| [Piece::Code(label), Piece::Text(" ")]).collect();

@@ -104,7 +104,8 @@ fn card(card: &Card) -> Vec<Value> {
             blocks.push(if quiet { context(&text) } else { section(&text) });
         }
     };
-    push(Mrkdwn::new(900).line(&card.summary).finish(), false);
+    push(Mrkdwn::new(700).line(&card.summary).finish(), false);
+    push(listed(600, "• ", card.parts.iter().take(LISTED)), false);
     push(facts(card), true);
     push(labels(card), true);
     for (at, verdict) in card.verdicts.iter().take(VERDICTS).enumerate() {

@@ -63,6 +63,7 @@ fn card(revision: i64) -> Card {
             docs: None,
         }],
         diagnosis: "diagnosis finished".to_owned(),
+        parts: vec![],
         caveats: vec![],
         history: vec!["03:12:10 paged Ana Lima by slack: delivered".to_owned()],
         next: "Raj Patel at 03:17:05 UTC".to_owned(),
