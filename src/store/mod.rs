@@ -11,6 +11,7 @@ pub mod members;
 pub mod messages;
 mod migrate;
 pub mod runs;
+pub mod similar;
 mod sqlite;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use self::{
     jobs::{Again, Claim, Job, JobEnd, NewJob, Repeat},
     messages::Sent,
     runs::{Run, RunState},
+    similar::{Alike, Common},
 };
 use crate::ops::{clock::Clock, lifecycle::Tasks};
 
