@@ -27,7 +27,7 @@ pub(super) const MAX_COUNT: i64 = 1_000_000;
 pub struct Looked {
     /// Each look with its outcome, in order.
     pub rungs: Vec<LookedRung>,
-    /// `VERSION.SCHEMA_VERSION`; empty when it could not be read.
+    /// `VERSION.SCHEMA_VERSION`; empty when it could not be read, or the metastore does not record it.
     pub schema_version: String,
     /// How full the server's connections are.
     pub connections: Option<Connections>,
@@ -105,7 +105,7 @@ impl Client {
             looked.connections = looked.note("connections", connections);
             let waiting = timed(clock, self.look(&operation, waiting(&mut db))).await;
             looked.waiting = looked.note("locks", waiting).unwrap_or_default();
-            if !looked.schema_version.is_empty() {
+            if looked.failure("schema_version").is_none() {
                 let counts = timed(clock, self.look(&operation, counts(&mut db))).await;
                 looked.counts = looked.note("counts", counts);
             }
@@ -184,7 +184,7 @@ async fn connections(db: &mut PgConnection) -> sqlx::Result<Connections> {
                count(*) FILTER (WHERE datname = current_database()), \
                current_setting('max_connections')::int8 - current_setting('superuser_reserved_connections')::int8, \
                count(*) FILTER (WHERE datname = current_database() AND state LIKE 'idle in transaction%'), \
-               coalesce(max(extract(epoch FROM clock_timestamp() - xact_start) \
+               coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)) \
                  FILTER (WHERE datname = current_database() AND pid <> pg_backend_pid()), 0)::int8 \
                FROM pg_stat_activity";
     let found = sqlx::query_as(sql).persistent(false).fetch_one(&mut *db).await;

@@ -1,5 +1,5 @@
 //! A PostgreSQL database, only ever read: one connection per look, everything inside read-only transactions with a
-//! statement timeout, and bounds on rows and bytes that the server itself applies.
+//! statement timeout that are never committed, and bounds on rows and bytes that the server itself applies.
 //!
 //! A statement of a playbook becomes a sub-select of ours. So it can be nothing but one query, whatever is written in it,
 //! its rows come back as JSON whatever their types are, and the bounds hold.

@@ -64,7 +64,7 @@ pub struct Found {
     pub database: String,
     /// What it means together.
     pub verdict: Verdict,
-    /// The version of the metastore's schema; empty when it could not be read.
+    /// The version of the metastore's schema; empty when it could not be read, or the metastore does not record it.
     pub schema_version: String,
     /// How full the server's connections are; null when that could not be read.
     pub connections: Option<Connections>,
@@ -201,6 +201,7 @@ fn outcome(
     let locked = (verdict == Verdict::Locked).then_some(looked.rungs.len());
     let summary = match locked.or(failed).and_then(|at| lines.get(at)) {
         Some(line) => format!("{}: {line}", verdict.word()),
+        None if looked.schema_version.is_empty() => format!("{}: {head}", verdict.word()),
         None => format!("{}: {head}, schema {}", verdict.word(), looked.schema_version),
     };
     let source = format!("metastore {metastore}");
@@ -228,6 +229,9 @@ fn line(head: &str, rung: &LookedRung, looked: &Looked) -> String {
         return format!("{head} {name}: FAILED after {latency_ms} ms: {kind}: {}", error.reason);
     }
     let told = match (*name, &looked.connections, &looked.counts) {
+        ("schema_version", _, _) if looked.schema_version.is_empty() => {
+            " (no version recorded)".to_owned()
+        }
         ("schema_version", _, _) => format!(" ({})", looked.schema_version),
         ("connections", Some(c), _) => {
             format!(" ({} of {} in use, {} of this database)", c.used, c.max, c.of_database)
