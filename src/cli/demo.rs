@@ -97,13 +97,8 @@ fn config(folder: &tempfile::TempDir) -> anyhow::Result<Config> {
 
 fn cluster(world: &world::World, http: &http::Client) -> anyhow::Result<Cluster> {
     let kube = kube::Client::from_url(&world.kube_url)?;
-    Ok(Cluster {
-        name: world::CLUSTER.to_owned(),
-        spark: spark::Client::new(http.clone(), Some(kube.clone()), None),
-        kube: Some(kube),
-        prometheus: None,
-        metastores: std::collections::BTreeMap::new(),
-    })
+    let spark = spark::Client::new(http.clone(), Some(kube.clone()), None);
+    Ok(Cluster { kube: Some(kube), ..Cluster::new(world::CLUSTER, spark) })
 }
 
 /// Sends the alert the way Alertmanager does.

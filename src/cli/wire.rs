@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::oncall;
 use crate::{
-    clients::{self, Cluster, Clusters, hive, http, kube, prometheus, spark},
+    clients::{self, Cluster, Clusters, hive, http, kube, loki, postgres, prometheus, s3, spark},
     config::{self, Config},
     domain::{
         incident::{self, correlate::GroupBy},
@@ -200,25 +200,74 @@ async fn cluster(
             Some(kube::Client::kubeconfig(file.path.as_deref(), file.context.as_deref()).await?)
         }
     };
-    let metastores = settings.metastores.iter().map(|(metastore, address)| {
-        let client = hive::Client::new(address.as_str());
-        client.map(|client| (metastore.clone(), client))
-    });
-    let metastores: clients::Result<BTreeMap<_, _>> = metastores.collect();
-    Ok(Cluster {
-        name: name.to_owned(),
-        spark: spark::Client::new(
-            http.clone(),
-            kube.clone(),
-            settings.history.as_ref().map(|url| url.get().clone()),
-        ),
-        prometheus: settings
-            .prometheus
-            .as_ref()
-            .map(|url| prometheus::Client::new(http.clone(), url.get().clone())),
-        metastores: metastores.with_context(|| format!("clusters.{name}.metastores"))?,
-        kube,
+    let spark = spark::Client::new(
+        http.clone(),
+        kube.clone(),
+        settings.history.as_ref().map(|url| url.get().clone()),
+    );
+    let mut cluster = Cluster { kube, ..Cluster::new(name, spark) };
+    cluster.prometheus = settings
+        .prometheus
+        .as_ref()
+        .map(|url| prometheus::Client::new(http.clone(), url.get().clone()));
+    for (key, metastore) in &settings.metastores {
+        let client = hive::Client::new(metastore.address.as_str())
+            .with_context(|| format!("clusters.{name}.metastores.{key}"))?;
+        cluster.metastores.insert(key.clone(), client);
+        if let Some(database) = &metastore.database {
+            cluster.metastore_databases.insert(key.clone(), database.clone());
+        }
+    }
+    for (key, settings) in &settings.databases {
+        let client =
+            database(settings).with_context(|| format!("clusters.{name}.databases.{key}"))?;
+        cluster.databases.insert(key.clone(), client);
+    }
+    for (key, settings) in &settings.s3 {
+        let client = bucket(settings, http).with_context(|| format!("clusters.{name}.s3.{key}"))?;
+        cluster.buckets.insert(key.clone(), client);
+    }
+    if let Some(config::Loki { url, tenant, token }) = &settings.loki {
+        let settings = loki::Settings {
+            url: url.get().clone(),
+            tenant: tenant.clone(),
+            token: token.as_ref().map(config::Secret::get),
+        };
+        let client = loki::Client::new(http.clone(), settings);
+        cluster.loki = Some(client.with_context(|| format!("clusters.{name}.loki"))?);
+    }
+    Ok(cluster)
+}
+
+fn database(settings: &config::Database) -> clients::Result<postgres::Client> {
+    let config::Database::Postgresql(settings) = settings;
+    let config::Postgresql { address, database, user, password, tls, ca } = settings;
+    postgres::Client::new(postgres::Settings {
+        address: address.as_str().to_owned(),
+        database: database.clone(),
+        user: user.clone(),
+        password: password.as_ref().map(config::Secret::get),
+        tls: match tls {
+            config::DatabaseTls::Disable => postgres::Tls::Disable,
+            config::DatabaseTls::Prefer => postgres::Tls::Prefer,
+            config::DatabaseTls::Require => postgres::Tls::Require,
+            config::DatabaseTls::VerifyFull => postgres::Tls::VerifyFull,
+        },
+        ca: ca.clone(),
     })
+}
+
+fn bucket(settings: &config::Bucket, http: &http::Client) -> clients::Result<s3::Client> {
+    let config::Bucket { endpoint, bucket, region, access_key, secret_key, path_style } = settings;
+    let keys = access_key.as_ref().zip(secret_key.as_ref());
+    let settings = s3::Settings {
+        endpoint: endpoint.get().clone(),
+        bucket: bucket.clone(),
+        region: region.clone(),
+        keys: keys.map(|(access, secret)| (access.get(), secret.get())),
+        path_style: *path_style,
+    };
+    s3::Client::new(http.clone(), settings)
 }
 
 /// This process in leases: new with every start, so that an old lease is never taken for ours.

@@ -1,4 +1,6 @@
-//! Alertmanager's API v2, as far as people's buttons need it: making a silence.
+//! Alertmanager's API v2: making a silence, for people's buttons; and reading alerts and silences ([`read`]), for steps.
+
+pub mod read;
 
 use std::time::Duration;
 

@@ -4,10 +4,68 @@ pub mod alertmanager;
 pub mod hive;
 pub mod http;
 pub mod kube;
+pub mod loki;
+pub mod postgres;
 pub mod prometheus;
+pub mod s3;
 pub mod spark;
+pub mod tls;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use regex::Regex;
+
+/// An enum whose variants have one word each, the same in output, text and documentation.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident => $word:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $($(#[$variant_doc])* $variant),* }
+
+        impl $name {
+            /// The word for it, the same everywhere.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
+            }
+        }
+    };
+}
+use words;
+
+/// Somebody's words on one line, without control characters, at most `limit` characters.
+pub fn one_line(text: &str, limit: usize) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
+    let mut line = String::new();
+    for word in words.filter(|word| !word.is_empty()) {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+        // Enough to know that it is too long; a hostile text may have megabytes.
+        if line.len() > limit.saturating_mul(8) {
+            break;
+        }
+    }
+    match line.char_indices().nth(limit) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// A log's text as a person reads it and a pattern matches it: no terminal sequences, no control characters but line ends
+/// and tabs.
+pub fn readable(text: &str) -> String {
+    static COLOUR: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new("\u{1b}\\[[0-9;?]*[A-Za-z]").ok());
+    let text = COLOUR.as_ref().map_or(text.into(), |colour| colour.replace_all(text, ""));
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+}
 
 /// What kind of failure this is; it alone decides retry, breaker and metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +151,31 @@ pub struct Cluster {
     pub prometheus: Option<prometheus::Client>,
     /// Metastores by name.
     pub metastores: BTreeMap<String, hive::Client>,
+    /// The database of a metastore, as its name in `databases`.
+    pub metastore_databases: BTreeMap<String, String>,
+    /// Databases by name.
+    pub databases: BTreeMap<String, postgres::Client>,
+    /// Buckets by name.
+    pub buckets: BTreeMap<String, s3::Client>,
+    /// Loki.
+    pub loki: Option<loki::Client>,
+}
+
+impl Cluster {
+    /// A cluster of which nothing but Spark's REST API can be asked.
+    pub fn new(name: impl Into<String>, spark: spark::Client) -> Self {
+        Self {
+            name: name.into(),
+            kube: None,
+            spark,
+            prometheus: None,
+            metastores: BTreeMap::new(),
+            metastore_databases: BTreeMap::new(),
+            databases: BTreeMap::new(),
+            buckets: BTreeMap::new(),
+            loki: None,
+        }
+    }
 }
 
 /// All configured clusters.

@@ -1,7 +1,9 @@
-//! Prometheus' HTTP API, as far as a diagnosis needs it: instant queries.
+//! Prometheus' HTTP API, as far as a diagnosis needs it: queries, and what it knows of itself ([`lists`]).
 //!
 //! Queries go by POST, because a query with its label values may be longer than a URL can be. Sample values stay as
 //! Prometheus writes them (`NaN`, `+Inf`) next to their number, since JSON has no word for those.
+
+pub mod lists;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -95,9 +97,7 @@ impl Client {
     /// Evaluates `query` at `at`, or now.
     pub async fn query(&self, query: &str, at: Option<Timestamp>) -> Result<Answer> {
         let operation = "query Prometheus";
-        let url = self.base.join("api/v1/query").map_err(|error| {
-            Error::new(Kind::Malformed, operation, format!("its address is unusable: {error}"))
-        })?;
+        let url = self.url("api/v1/query", operation)?;
         let query = utf8_percent_encode(query, NON_ALPHANUMERIC);
         let time = at.map_or(String::new(), |at| {
             let milliseconds = at.as_millisecond();
@@ -107,6 +107,12 @@ impl Client {
         let form = "application/x-www-form-urlencoded";
         let request = Request::post(url, operation, body, form).timeout(TIMEOUT);
         answer(&self.http.send(request).await?, operation)
+    }
+
+    fn url(&self, path: &str, operation: &str) -> Result<Url> {
+        self.base.join(path).map_err(|error| {
+            Error::new(Kind::Malformed, operation, format!("its address is unusable: {error}"))
+        })
     }
 }
 

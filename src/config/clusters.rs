@@ -6,9 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    database::{Database, Metastore},
     problem::{Problems, is_name},
-    value::{HostPort, Secret, Url},
+    value::{Secret, Url},
 };
+use crate::domain::suggest;
 
 /// A Kubernetes cluster with what belongs to it. Its name is the value of the alerts' `cluster` label; alerts without the
 /// label belong to the only cluster, or to the one called `default`.
@@ -21,8 +23,12 @@ pub struct Cluster {
     pub prometheus: Option<Url>,
     /// Spark History Server.
     pub history: Option<Url>,
-    /// Hive Metastores by name, each `host:port` of its Thrift service.
-    pub metastores: BTreeMap<String, HostPort>,
+    /// Loki, or what speaks its API.
+    pub loki: Option<Loki>,
+    /// Hive Metastores by name, each `host:port` of its Thrift service, or `{ address: host:port, database: name }`.
+    pub metastores: BTreeMap<String, Metastore>,
+    /// Databases by name, for `sql.query` and `hive.database`.
+    pub databases: BTreeMap<String, Database>,
     /// S3 buckets by name.
     pub s3: BTreeMap<String, Bucket>,
 }
@@ -47,6 +53,20 @@ pub struct Kubeconfig {
     pub context: Option<String>,
 }
 
+/// A Loki.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Loki {
+    /// Its address, with or without a path prefix.
+    pub url: Url,
+    /// The tenant, sent as `X-Scope-OrgID`. None: a Loki without tenants.
+    #[serde(default)]
+    pub tenant: Option<String>,
+    /// A bearer token, for a gateway before it.
+    #[serde(default)]
+    pub token: Option<Secret>,
+}
+
 /// An S3 bucket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -64,6 +84,13 @@ pub struct Bucket {
     /// Secret key.
     #[serde(default)]
     pub secret_key: Option<Secret>,
+    /// The bucket is part of the path (MinIO, most others) and not of the host name (AWS).
+    #[serde(default = "path_style")]
+    pub path_style: bool,
+}
+
+fn path_style() -> bool {
+    true
 }
 
 fn region() -> String {
@@ -79,7 +106,35 @@ impl Cluster {
         for metastore in self.metastores.keys().filter(|name| !is_name(name)) {
             problems.name(format!("{key}.metastores"), metastore);
         }
+        for (name, metastore) in &self.metastores {
+            let Some(database) = &metastore.database else { continue };
+            if !self.databases.contains_key(database) {
+                let known: Vec<&str> = self.databases.keys().map(String::as_str).collect();
+                let meant = suggest::closest(database, &known);
+                let hint = meant.map_or_else(String::new, |m| format!("; did you mean `{m}`?"));
+                let shown = database.escape_debug();
+                problems.add(
+                    format!("{key}.metastores.{name}.database"),
+                    format!("`{shown}` is not one of `{key}.databases`{hint}"),
+                );
+            }
+        }
+        for (name, database) in &self.databases {
+            database.validate(&key, name, problems);
+        }
+        if let Some(Loki { tenant: Some(tenant), .. }) = &self.loki {
+            let fits = |c: char| c.is_ascii_graphic() && c != '/';
+            if tenant.is_empty() || tenant.len() > 150 || !tenant.chars().all(fits) {
+                problems.add(
+                    format!("{key}.loki.tenant"),
+                    "must be 1 to 150 letters, digits and signs, without `/`; several: `a|b`",
+                );
+            }
+        }
         for (name, bucket) in &self.s3 {
+            if !is_name(name) {
+                problems.name(format!("{key}.s3"), name);
+            }
             if bucket.bucket.is_empty() {
                 problems.add(format!("{key}.s3.{name}.bucket"), "must not be empty");
             }

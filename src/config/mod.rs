@@ -8,6 +8,7 @@
 
 mod channels;
 mod clusters;
+mod database;
 mod docs;
 mod error;
 mod files;
@@ -30,7 +31,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     channels::{Channel, Matrix, Slack, Webhook},
-    clusters::{Bucket, Cluster, Kube, Kubeconfig},
+    clusters::{Bucket, Cluster, Kube, Kubeconfig, Loki},
+    database::{Database, DatabaseTls, Metastore, Postgresql},
     docs::{json_schema, reference},
     error::Error,
     files::{OnCall, Playbooks},
@@ -234,6 +236,12 @@ impl Config {
                 all.extend(bucket.access_key.as_mut().map(|s| (key("access_key"), s)));
                 all.extend(bucket.secret_key.as_mut().map(|s| (key("secret_key"), s)));
             }
+            for (name, database) in &mut settings.databases {
+                let key = format!("clusters.{cluster}.databases.{name}.postgresql.password");
+                all.extend(database.password().map(|s| (key, s)));
+            }
+            let token = settings.loki.as_mut().and_then(|loki| loki.token.as_mut());
+            all.extend(token.map(|s| (format!("clusters.{cluster}.loki.token"), s)));
         }
         if let Some(slack) = &mut self.slack {
             all.push(("slack.token".to_owned(), &mut slack.token));

@@ -30,8 +30,10 @@ sources:
   lab: { basic: { user: am, password: { env: S4 } } }
   grafana: { hmac: { env: S5 } }
 clusters:
-  prod-eu: { kube: in-cluster, prometheus: http://prom:9090, history: http://shs:18080, metastores: { main: "hms:9083" },
-             s3: { main: { endpoint: http://minio:9000, bucket: lake, access_key: { env: S6 }, secret_key: { env: S7 } } } }
+  prod-eu: { kube: in-cluster, prometheus: http://prom:9090, history: http://shs:18080, metastores: { main: "hms:9083", batch: { address: "hms2:9083", database: hms } },
+             s3: { main: { endpoint: http://minio:9000, bucket: lake, access_key: { env: S6 }, secret_key: { env: S7 } } },
+             loki: { url: http://loki:3100, tenant: data, token: { env: S13 } },
+             databases: { hms: { postgresql: { address: "pg:5432", database: hms, user: reader, password: { env: S12 } } } } }
   lab: { kube: { kubeconfig: { path: /home/x/.kube/config, context: lab } } }
 channels: { spark-oncall: { slack: "#spark-oncall" }, data-eng: { matrix: "#data:example.org" }, ops: console,
             hook: { webhook: https://hook.example.org/x } }
@@ -57,7 +59,7 @@ fn full() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn secrets() -> impl Iterator<Item = (String, String)> {
-    (1..=11).map(|n| (format!("S{n}"), format!("value-{n}")))
+    (1..=13).map(|n| (format!("S{n}"), format!("value-{n}")))
 }
 
 #[test]
@@ -82,11 +84,11 @@ fn a_full_file_is_read_and_every_secret_with_it() {
     assert_eq!(config.incidents.group_by, GroupBy::Alertmanager);
     assert!(!config.is_open());
     let read: Vec<String> = config.secrets().iter().map(|(_, s)| s.expose().to_owned()).collect();
-    // In the order of the keys; each of the eleven exactly once.
+    // In the order of the keys; each of the thirteen exactly once.
     let mut numbers: Vec<u32> =
         read.iter().map(|s| s.strip_prefix("value-").unwrap().parse().unwrap()).collect();
     numbers.sort_unstable();
-    assert_eq!(numbers, (1..=11).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=13).collect::<Vec<_>>());
     assert!(!format!("{config:?}").contains("value-"), "secrets do not print");
 }
 
@@ -315,4 +317,33 @@ fn every_key_is_documented() {
         }
     }
     walk(&json_schema(), "");
+}
+
+#[test]
+fn a_metastore_is_an_address_or_an_address_with_a_database_that_exists() {
+    let config = |metastore: &str, database: &str| {
+        format!(
+            "clusters: {{ a: {{ metastores: {{ main: {metastore} }}, databases: {{ {database} }} }} }}"
+        )
+    };
+    let database = "hms: { postgresql: { address: 'pg:5432', database: hms, user: reader } }";
+    let read = |metastore: &str| parse("x.yaml", &config(metastore, database));
+    let short = read("'hms:9083'").unwrap();
+    assert_eq!(short.clusters["a"].metastores["main"].database, None);
+    let long = read("{ address: 'hms:9083', database: hms }").unwrap();
+    assert_eq!(long.clusters["a"].metastores["main"].database.as_deref(), Some("hms"));
+    let again = serde_json::to_value(&long.clusters["a"].metastores).unwrap();
+    assert_eq!(again["main"]["database"], "hms");
+    let missing = read("{ address: 'hms:9083', database: hns }").unwrap().validate().to_string();
+    let said = "clusters.a.metastores.main.database: `hns` is not one of `clusters.a.databases`; did you mean `hms`?";
+    assert!(missing.ends_with(said), "{missing}");
+    for (bad, why) in [
+        ("{ address: 'hms:9083', datbase: hms }", "datbase"),
+        ("{ database: hms }", "address"),
+        ("hms", "host and a port"),
+        ("[a]", "host:port, or {"),
+    ] {
+        let error = read(bad).unwrap_err().to_string();
+        assert!(error.contains(why), "{bad}: {error}");
+    }
 }

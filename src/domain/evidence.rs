@@ -36,12 +36,20 @@ pub enum Origin {
     Object,
     /// A field of Spark's REST API, such as an executor's `removeReason`.
     SparkRest,
-    /// One rung of the Hive Metastore ladder.
+    /// One rung of the Hive Metastore ladder, or a look into its database.
     Metastore,
     /// A probe's result: HTTP, TCP, DNS, TLS.
     Probe,
     /// A value read from Prometheus.
     Metric,
+    /// An alert, its rule, or a silence, as Prometheus or Alertmanager shows it.
+    Alert,
+    /// One rung of a bucket's ladder, or what lies below a prefix.
+    Storage,
+    /// A row of a database.
+    Database,
+    /// An earlier or a concurrent incident.
+    Incident,
 }
 
 /// Text with its origin.

@@ -3,17 +3,23 @@
 //! A step file holds everything about its kind: the typed inputs (their doc comments are the user documentation), `KIND`,
 //! `EFFECT`, `NEEDS`, an example, `run` and its tests. Retry, timeout, caps, redaction and recording are the engine's.
 
+pub mod alertmanager;
 pub mod flow;
 pub mod hive;
 pub mod incident;
 pub mod kube;
+pub mod labels;
+pub mod logs;
 pub mod net;
 pub mod prometheus;
+pub mod s3;
 pub mod span;
 pub mod spark;
+pub mod sql;
 pub mod target;
 
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -73,6 +79,63 @@ pub struct Context<'a> {
 pub trait Memory: Send + Sync {
     /// Adds a line to the incident's timeline, once per key.
     fn note<'a>(&'a self, key: &'a str, text: &'a str) -> BoxFuture<'a, Result<(), String>>;
+
+    /// The Alertmanager instances of a source; of the incident's own without a name.
+    fn alertmanagers<'a>(
+        &'a self,
+        source: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<clients::alertmanager::Client>, String>>;
+
+    /// Incidents before this one that are like it, the newest first.
+    fn similar<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>>;
+
+    /// Incidents that had a part in the span before this one began, the newest first.
+    fn around<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>>;
+}
+
+/// What to remember.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// How far back from the incident's beginning.
+    pub since: std::time::Duration,
+    /// Most incidents.
+    pub limit: usize,
+    /// The run's target, as [`Target::key`].
+    pub target: Option<String>,
+    /// Value of the alert's label `namespace`, or "".
+    pub namespace: String,
+    /// A verdict's id; `None`: the best one this incident has by now, if any.
+    pub verdict: Option<String>,
+}
+
+/// An earlier incident, as far as it helps somebody who looks at this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Earlier {
+    /// `INC-12`.
+    pub id: String,
+    /// One line.
+    pub title: String,
+    /// P0 to P3.
+    pub severity: String,
+    /// `triggered`, `acknowledged`, `mitigated`, `resolved` or `reviewed`.
+    pub status: String,
+    /// When it opened.
+    #[schemars(with = "String")]
+    pub opened_at: Timestamp,
+    /// When it resolved; null while it is open.
+    #[schemars(with = "Option<String>")]
+    pub resolved_at: Option<Timestamp>,
+    /// How it ended, in words; empty while it is open.
+    pub ended: String,
+    /// Who acknowledged it; empty when nobody did.
+    pub acknowledged_by: String,
+    /// Ids of its verdicts, best first; at most 5.
+    pub verdicts: Vec<String>,
+    /// What it has in common with this one: `same alerts`, `same target`, `same verdict`, `same namespace`,
+    /// `opened within 10 minutes before`.
+    pub because: Vec<String>,
+    /// What people wrote, oldest first; the last 5 notes.
+    pub notes: Vec<String>,
 }
 
 /// A step's typed result.
@@ -250,9 +313,22 @@ fn findings<T: Serialize>(outcome: Outcome<T>) -> Result<Findings, Failure> {
 
 steps! {
     HiveMetastore => hive::metastore::Metastore,
+    HiveDatabase => hive::database::Database,
+    S3Health => s3::health::Health,
+    S3Prefix => s3::prefix::Prefix,
+    SqlQuery => sql::query::Query,
     PrometheusQuery => prometheus::query::Query,
+    PrometheusRange => prometheus::range::Range,
+    PrometheusAlerts => prometheus::alerts::Alerts,
+    PrometheusRule => prometheus::rule::Rule,
+    PrometheusTargets => prometheus::targets::Targets,
+    AlertmanagerAlerts => alertmanager::alerts::Alerts,
+    AlertmanagerSilences => alertmanager::silences::Silences,
+    LogsLoki => logs::loki::Loki,
     NetHttp => net::http::Http,
     NetTcp => net::tcp::Tcp,
+    NetDns => net::dns::Dns,
+    NetTls => net::tls::Tls,
     FlowWaitUntil => flow::wait_until::WaitUntil,
     KubePods => kube::pods::Pods,
     KubeLogs => kube::logs::Logs,
@@ -261,5 +337,7 @@ steps! {
     SparkApplication => spark::application::Application,
     SparkExecutors => spark::executors::Executors,
     SparkStages => spark::stages::Stages,
+    IncidentSimilar => incident::similar::Similar,
+    IncidentChanges => incident::changes::Changes,
     IncidentNote => incident::note::Note,
 }

@@ -14,6 +14,7 @@ pub mod members;
 pub mod messages;
 mod migrate;
 pub mod runs;
+pub mod similar;
 mod storms;
 mod time;
 
@@ -37,6 +38,7 @@ pub use self::{
     messages::Sent,
     migrate::Migrated,
     runs::{Run, RunState},
+    similar::{Alike, Common},
 };
 use crate::ops::{clock::Clock, lifecycle::Tasks};
 

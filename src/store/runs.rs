@@ -52,8 +52,10 @@ pub struct Run {
 }
 
 pub(super) async fn save(db: &mut Connection, run: &Run) -> Result<()> {
-    let sql = "INSERT INTO runs (id, incident_id, playbook, opening, state, started_at, ended_at, run) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
-               ON CONFLICT (id) DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at, run = excluded.run";
+    let sql = "INSERT INTO runs (id, incident_id, playbook, opening, state, started_at, ended_at, run, target_key, verdict) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+               ON CONFLICT (id) DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at, run = excluded.run, \
+               verdict = excluded.verdict";
     query(sql)
         .bind_key(&run.id)
         .bind(run.incident.0)
@@ -66,6 +68,8 @@ pub(super) async fn save(db: &mut Connection, run: &Run) -> Result<()> {
         .bind(millis(run.started_at))
         .bind(run.ended_at.map(millis))
         .bind(json(run)?)
+        .bind_key(&run.target.as_ref().map(Target::key).unwrap_or_default())
+        .bind_key(run.verdicts.first().map_or("", |best| best.id.as_str()))
         .execute(db)
         .await?;
     Ok(())

@@ -1,19 +1,19 @@
 //! What a step needs around it when it runs without an engine.
 
-use std::collections::BTreeMap;
-
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use paramedic::{
     clients::{
-        Cluster, hive,
+        Cluster, alertmanager, hive,
         http::{Client, Guard},
-        prometheus, spark,
+        loki, prometheus, s3, spark,
     },
     domain::{evidence::Findings, target::Target, template::Scope},
     ops::clock::{Clock, Manual},
-    steps::{Context, Failure, Memory, Spec, Step},
+    steps::{Ask, Context, Earlier, Failure, Memory, Spec, Step},
 };
+
+use crate::fakes;
 
 /// A cluster, a clock and a scope for one step.
 pub struct Bench {
@@ -23,13 +23,38 @@ pub struct Bench {
     pub hand: Manual,
     clock: Clock,
     http: Client,
+    memory: NoMemory,
 }
 
-struct NoMemory;
+/// A memory of Alertmanagers, and of nothing else.
+#[derive(Default)]
+struct NoMemory {
+    alertmanagers: Vec<alertmanager::Client>,
+}
 
 impl Memory for NoMemory {
     fn note<'a>(&'a self, _: &'a str, text: &'a str) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move { panic!("no step of this bench writes notes: {text}") })
+    }
+
+    fn alertmanagers<'a>(
+        &'a self,
+        source: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<alertmanager::Client>, String>> {
+        Box::pin(async move {
+            match source {
+                None => Ok(self.alertmanagers.clone()),
+                Some(source) => Err(format!("there is no source `{source}`")),
+            }
+        })
+    }
+
+    fn similar<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>> {
+        Box::pin(async move { panic!("no step of this bench has a past: {ask:?}") })
+    }
+
+    fn around<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>> {
+        Box::pin(async move { panic!("no step of this bench has a past: {ask:?}") })
     }
 }
 
@@ -38,19 +63,46 @@ impl Bench {
     pub fn new() -> Self {
         let (clock, hand) = Clock::manual("2026-11-23T03:12:00Z".parse::<Timestamp>().unwrap());
         let http = Client::new(Guard::default()).unwrap();
-        let cluster = Cluster {
-            name: "prod-eu".to_owned(),
-            kube: None,
-            spark: spark::Client::new(http.clone(), None, None),
-            prometheus: None,
-            metastores: BTreeMap::new(),
-        };
-        Self { cluster, target: None, scope: Scope::default(), hand, clock, http }
+        let cluster = Cluster::new("prod-eu", spark::Client::new(http.clone(), None, None));
+        let (scope, memory) = (Scope::default(), NoMemory::default());
+        Self { cluster, target: None, scope, hand, clock, http, memory }
     }
 
     /// Adds a metastore to the cluster.
     pub fn metastore(mut self, name: &str, address: &str) -> Self {
         self.cluster.metastores.insert(name.to_owned(), hive::Client::new(address).unwrap());
+        self
+    }
+
+    /// Adds a bucket to the cluster, with the keys the fake knows.
+    pub fn bucket(mut self, name: &str, endpoint: &str, bucket: &str) -> Self {
+        let settings = s3::Settings {
+            endpoint: endpoint.parse().unwrap(),
+            bucket: bucket.to_owned(),
+            region: "us-east-1".to_owned(),
+            keys: Some((fakes::s3::ACCESS.into(), fakes::s3::SECRET.into())),
+            path_style: true,
+        };
+        let client = s3::Client::new(self.http.clone(), settings).unwrap();
+        self.cluster.buckets.insert(name.to_owned(), client);
+        self
+    }
+
+    /// Adds an Alertmanager of the incident's source.
+    pub fn alertmanager(mut self, url: &str) -> Self {
+        let client = alertmanager::Client::new(self.http.clone(), url.parse().unwrap());
+        self.memory.alertmanagers.push(client);
+        self
+    }
+
+    /// Gives the cluster a Loki.
+    pub fn loki(mut self, url: &str, tenant: Option<&str>) -> Self {
+        let settings = loki::Settings {
+            url: url.parse().unwrap(),
+            tenant: tenant.map(str::to_owned),
+            token: Some("gateway-token".into()),
+        };
+        self.cluster.loki = Some(loki::Client::new(self.http.clone(), settings).unwrap());
         self
     }
 
@@ -72,7 +124,7 @@ impl Bench {
             target: self.target.as_ref(),
             cluster: Some(&self.cluster),
             http: &self.http,
-            memory: &NoMemory,
+            memory: &self.memory,
             clock: &self.clock,
             idempotency_key: "run-1/step",
         };

@@ -6,6 +6,7 @@
     reason = "a story fails by panicking, in its helpers too"
 )]
 
+mod alertmanager_steps;
 mod app;
 mod architecture;
 #[path = "../real/bed/mod.rs"]
@@ -23,9 +24,12 @@ mod http;
 mod http_slack;
 mod http_ui;
 mod kube_steps;
+mod logs_steps;
 mod net_steps;
 mod oncall;
 mod playbooks;
 mod reload;
+mod prometheus_steps;
+mod s3_steps;
 mod spark_steps;
 mod store;

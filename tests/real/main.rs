@@ -1,4 +1,4 @@
-//! Stories against the real servers: Prometheus, Alertmanager, the Hive Metastore, PostgreSQL, Spark, Synapse.
+//! Stories against the real servers: Prometheus, Alertmanager, the Hive Metastore, PostgreSQL, Spark, Synapse, moto.
 //!
 //! Nothing is skipped when a server is missing: `./tests/run install` installs them all. Each story starts its own
 //! servers on free loopback ports and takes them down again, whatever happens.
@@ -13,9 +13,12 @@ mod alertmanager;
 mod bed;
 mod chat;
 mod daemon;
+mod database;
 mod diagnosis;
 mod homeserver;
 mod metastore;
 mod replicas;
+mod monitoring;
 mod spark;
+mod storage;
 mod synapse;

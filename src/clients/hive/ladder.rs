@@ -10,7 +10,7 @@ use std::{net::SocketAddr, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Client, TableName, connection::Connection, thrift::Value};
+use super::{super::words, Client, TableName, connection::Connection, thrift::Value};
 use crate::ops::clock::Clock;
 
 /// Longest reason kept, characters.
@@ -61,22 +61,6 @@ pub struct Rung {
     /// Why it failed, or what is worth knowing; empty when there is nothing to say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
-}
-
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident => $word:literal),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-        #[serde(rename_all = "snake_case")]
-        pub enum $name { $($(#[$variant_doc])* $variant),* }
-
-        impl $name {
-            /// The word for it, the same everywhere.
-            pub fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word),* }
-            }
-        }
-    };
 }
 
 words! {
@@ -364,12 +348,7 @@ impl Climb<'_> {
 
 /// A server's words on one line, without control characters, cut.
 fn one_line(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
-    let line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(MAX_REASON) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
+    super::super::one_line(text, MAX_REASON)
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! Pods and their logs.
 
-use std::{sync::LazyLock, time::Duration};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1 as core;
 use kube::api::ObjectList;
-use regex::Regex;
 
 use super::{Access, Client, Pod, failure, path, query};
-use crate::clients::{Error, Kind, Result};
+use crate::clients::{Error, Kind, Result, readable};
 
 /// Objects per page of a list.
 const PAGE: usize = 250;
@@ -155,11 +154,7 @@ impl Client {
 
 /// Text a person can read and a pattern can match: valid UTF-8, `\n` line ends, no terminal sequences, no controls.
 fn clean(body: &[u8]) -> String {
-    static COLOUR: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new("\u{1b}\\[[0-9;?]*[A-Za-z]").ok());
-    let text = String::from_utf8_lossy(body);
-    let text = COLOUR.as_ref().map_or(text.clone(), |colour| colour.replace_all(&text, ""));
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    readable(&String::from_utf8_lossy(body))
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::metastore_name;
 use crate::{
     clients::hive::{Deadlines, Ladder, Rung, RungState, TableName, Verdict},
     domain::{
         evidence::{Origin, Passage},
-        target::Target,
         template::Input,
     },
     steps::{Context, Effect, Failure, Need, Outcome, Step, span::Span},
@@ -43,9 +43,6 @@ pub struct Health {
     pub total_ms: u64,
 }
 
-/// The name that is meant when neither the playbook nor the target says one.
-const DEFAULT_NAME: &str = "main";
-
 impl Step for Metastore {
     const KIND: &'static str = "hive.metastore";
     const EFFECT: Effect = Effect::Read;
@@ -55,7 +52,7 @@ impl Step for Metastore {
 
     async fn run(&self, context: &Context<'_>) -> Result<Outcome<Health>, Failure> {
         let cluster = context.cluster()?;
-        let name = self.name(context)?;
+        let name = metastore_name(self.name.as_ref(), context)?;
         let Some(client) = cluster.metastores.get(&name) else {
             let known: Vec<&str> = cluster.metastores.keys().map(String::as_str).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
@@ -72,18 +69,6 @@ impl Step for Metastore {
         }
         let ladder = client.ladder(&deadlines, canary.as_ref(), context.clock).await;
         Ok(outcome(name, client.to_string(), ladder))
-    }
-}
-
-impl Metastore {
-    fn name(&self, context: &Context<'_>) -> Result<String, Failure> {
-        match (&self.name, context.target) {
-            (Some(name), _) => Ok(name.fill(context.scope)?),
-            (None, Some(Target::Metastore(target))) => Ok(target.name.clone()),
-            (None, Some(Target::SparkApp(_) | Target::Pod(_)) | None) => {
-                Ok(DEFAULT_NAME.to_owned())
-            }
-        }
     }
 }
 

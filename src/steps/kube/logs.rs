@@ -100,6 +100,19 @@ impl TryFrom<usize> for Around {
     }
 }
 
+impl Default for Around {
+    fn default() -> Self {
+        default_around()
+    }
+}
+
+impl Around {
+    /// The number.
+    pub fn get(self) -> usize {
+        self.0
+    }
+}
+
 fn default_tail() -> Tail {
     Tail(200)
 }

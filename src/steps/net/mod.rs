@@ -3,8 +3,10 @@
 //! What a probe finds, a refused connection included, is its finding: the step is done. Only an address that the guard
 //! does not allow is a failure, because then nothing was found out.
 
+pub mod dns;
 pub mod http;
 pub mod tcp;
+pub mod tls;
 
 #[cfg(test)]
 mod bench {
@@ -14,10 +16,13 @@ mod bench {
     use futures::future::BoxFuture;
 
     use crate::{
-        clients::http::{Client, Guard},
+        clients::{
+            alertmanager,
+            http::{Client, Guard},
+        },
         domain::template::Scope,
         ops::clock::Clock,
-        steps::{Context, Memory},
+        steps::{Ask, Context, Earlier, Memory},
     };
 
     pub(super) struct Bench {
@@ -33,6 +38,21 @@ mod bench {
     impl Memory for Nothing {
         fn note<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), String>> {
             Box::pin(async { Err("a probe writes no notes".to_owned()) })
+        }
+
+        fn alertmanagers<'a>(
+            &'a self,
+            _: Option<&'a str>,
+        ) -> BoxFuture<'a, Result<Vec<alertmanager::Client>, String>> {
+            Box::pin(async { Err("a probe has no source".to_owned()) })
+        }
+
+        fn similar<'a>(&'a self, _: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>> {
+            Box::pin(async { Err("a probe has no past".to_owned()) })
+        }
+
+        fn around<'a>(&'a self, _: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>> {
+            Box::pin(async { Err("a probe has no past".to_owned()) })
         }
     }
 

@@ -121,16 +121,28 @@ async fn within(
     }
 }
 
-/// Resolves, checks, connects. Err only when the guard refuses every address.
+/// Whether a connection can be made. Err only when the guard refuses every address.
 async fn attempt(
     target: &HostPort,
     context: &Context<'_>,
     trust: Trust,
 ) -> clients::Result<(State, String)> {
+    Ok(match open(target, context, trust).await? {
+        Ok(_) => (State::Open, String::new()),
+        Err(failure) => failure,
+    })
+}
+
+/// Resolves, checks, connects: the connection, or how it failed. Err only when the guard refuses every address.
+pub(super) async fn open(
+    target: &HostPort,
+    context: &Context<'_>,
+    trust: Trust,
+) -> clients::Result<Result<TcpStream, (State, String)>> {
     let operation = format!("connect to {}", target.shown());
     let found = match tokio::net::lookup_host((target.host.as_str(), target.port)).await {
         Ok(found) => found,
-        Err(error) => return Ok((State::Unresolved, error.to_string())),
+        Err(error) => return Ok(Err((State::Unresolved, error.to_string()))),
     };
     let mut denied = None;
     let mut allowed: Vec<SocketAddr> = vec![];
@@ -143,21 +155,37 @@ async fn attempt(
     if let (true, Some(why)) = (allowed.is_empty(), denied) {
         return Err(why);
     }
-    match TcpStream::connect(allowed.as_slice()).await {
-        Ok(_) => Ok((State::Open, String::new())),
-        Err(error) => {
-            let state = match error.kind() {
-                io::ErrorKind::ConnectionRefused => State::Refused,
-                io::ErrorKind::TimedOut => State::Timeout,
-                _ => State::Unreachable,
-            };
-            Ok((state, error.to_string()))
+    Ok(TcpStream::connect(allowed.as_slice()).await.map_err(|error| {
+        let state = match error.kind() {
+            io::ErrorKind::ConnectionRefused => State::Refused,
+            io::ErrorKind::TimedOut => State::Timeout,
+            _ => State::Unreachable,
+        };
+        (state, error.to_string())
+    }))
+}
+
+impl State {
+    /// Its word.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::Unresolved => "unresolved",
+            Self::Unreachable => "unreachable",
         }
     }
 }
 
 impl HostPort {
-    fn shown(&self) -> String {
+    /// The host, an IPv6 address without brackets.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// As it was written.
+    pub(super) fn shown(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {

@@ -113,7 +113,8 @@ fn split(source: &str, names: &[&str]) -> Result<Query, String> {
                     return Err(format!("the query uses `${name}`, which is not under `vars:`"));
                 }
                 let before = text.trim_end();
-                let regex = before.ends_with("=~") || before.ends_with("!~");
+                // `|~` is LogQL's; PromQL has no such thing.
+                let regex = ["=~", "!~", "|~"].iter().any(|sign| before.ends_with(sign));
                 parts.push(Part::Text(std::mem::take(&mut text)));
                 parts.push(Part::Hole { name: name.to_owned(), regex });
                 rest = &rest[1 + name.len()..];

@@ -70,6 +70,13 @@ pub struct Answered {
 /// Most series that become passages; the value has them all.
 const MAX_PASSAGES: usize = 50;
 
+impl At {
+    /// The instant.
+    pub fn get(self) -> Timestamp {
+        self.0
+    }
+}
+
 impl Filled for At {
     const WHAT: &'static str = "an RFC 3339 time";
 
@@ -108,11 +115,7 @@ vars: { pod: "{{labels.pod}}" }"#;
     type Output = Answered;
 
     async fn run(&self, context: &Context<'_>) -> Result<Outcome<Answered>, Failure> {
-        let cluster = context.cluster()?;
-        let Some(client) = &cluster.prometheus else {
-            let why = format!("cluster {} has no `prometheus:` configured", cluster.name);
-            return Err(Failure::Skipped(why));
-        };
+        let client = super::client(context)?;
         let mut values = BTreeMap::new();
         for (name, input) in &self.vars {
             values.insert(name.clone(), input.fill(context.scope)?);
@@ -172,7 +175,7 @@ fn outcome(query: String, answer: Answer) -> Outcome<Answered> {
 }
 
 /// Labels as Prometheus shows them, without the metric's name, which the query has.
-fn labels(labels: &BTreeMap<String, String>) -> String {
+pub(super) fn labels(labels: &BTreeMap<String, String>) -> String {
     let mut out = String::from("{");
     for (name, value) in labels.iter().filter(|(name, _)| *name != "__name__") {
         if out.len() > 1 {

@@ -8,6 +8,7 @@ mod crash;
 mod delivery;
 mod identity;
 mod life;
+mod past;
 mod path;
 mod rounds;
 mod runs;

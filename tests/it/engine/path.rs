@@ -1,7 +1,5 @@
 //! The whole way of one alert, from the webhook to the resolved card.
 
-use std::collections::BTreeMap;
-
 use paramedic::{
     clients::{self, Cluster, kube, spark},
     demo::{apiserver, world},
@@ -26,13 +24,8 @@ pub async fn demo(yaml: &str, files: &[(&str, &str)]) -> Demo {
     let world = world::start(&tasks, &clock).await.unwrap();
     let kube = kube::Client::from_url(&world.kube_url).unwrap();
     let http = clients::http::Client::new(clients::http::Guard::default()).unwrap();
-    let cluster = Cluster {
-        name: world::CLUSTER.to_owned(),
-        spark: spark::Client::new(http, Some(kube.clone()), None),
-        kube: Some(kube),
-        prometheus: None,
-        metastores: BTreeMap::new(),
-    };
+    let spark = spark::Client::new(http, Some(kube.clone()), None);
+    let cluster = Cluster { kube: Some(kube), ..Cluster::new(world::CLUSTER, spark) };
     let app = TestApp::at((clock, hand), yaml, files, vec![cluster]).await;
     Demo { app, alert: world.alert, cluster: world.cluster, _tasks: tasks }
 }

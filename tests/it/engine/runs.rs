@@ -1,6 +1,6 @@
 //! Diagnoses: what failed is said, what is known is not asked twice, and nothing outlives its deadline.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use paramedic::{
     clients::{self, Cluster, kube, spark},
@@ -25,7 +25,7 @@ steps:
     kube.pods: { name: x, namespace: n }
 ";
 
-fn catalog(playbooks: &[&str]) -> Arc<Catalog> {
+pub(super) fn catalog(playbooks: &[&str]) -> Arc<Catalog> {
     let file = |(n, text): (usize, &&str)| File {
         name: format!("p{n}.yaml"),
         kind: Kind::Playbook,
@@ -99,13 +99,8 @@ async fn a_cluster_that_never_answers_ends_with_the_deadline_and_a_word() {
     let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
     let kube = kube::Client::from_url(&url).unwrap();
     let http = clients::http::Client::new(clients::http::Guard::default()).unwrap();
-    let cluster = Cluster {
-        name: "silent".to_owned(),
-        spark: spark::Client::new(http, Some(kube.clone()), None),
-        kube: Some(kube),
-        prometheus: None,
-        metastores: BTreeMap::new(),
-    };
+    let spark = spark::Client::new(http, Some(kube.clone()), None);
+    let cluster = Cluster { kube: Some(kube), ..Cluster::new("silent", spark) };
     let app = TestApp::built("", None, vec![cluster]).await;
     app.engine.catalog.set(catalog(&[SLOW]));
     app.post_alerts(&payload(&[("firing", &[("alertname", "A")], 0)])).await;

@@ -1,11 +1,9 @@
 //! A cluster for a step to look at: the demo's API server behind real clients. Calls it does not model fail the test.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a fake that cannot start fails its test")]
 
-use std::collections::BTreeMap;
-
 use futures::future::BoxFuture;
 use paramedic::{
-    clients::{self, Cluster, http, kube, spark},
+    clients::{self, Cluster, alertmanager, http, kube, spark},
     demo::{
         apiserver::{self, ApiServer},
         world::{self, World},
@@ -18,7 +16,7 @@ use paramedic::{
         clock::{Clock, Manual},
         lifecycle::Tasks,
     },
-    steps::{Context, Failure, Memory, Outcome, Step},
+    steps::{Ask, Context, Earlier, Failure, Memory, Outcome, Step},
 };
 use serde_json::{Value, json};
 
@@ -39,6 +37,21 @@ struct NoMemory;
 impl Memory for NoMemory {
     fn note<'a>(&'a self, key: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move { panic!("no step here writes a note, but {key} did") })
+    }
+
+    fn alertmanagers<'a>(
+        &'a self,
+        _: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<alertmanager::Client>, String>> {
+        Box::pin(async { panic!("no step here asks Alertmanager") })
+    }
+
+    fn similar<'a>(&'a self, _: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>> {
+        Box::pin(async { panic!("no step here has a past") })
+    }
+
+    fn around<'a>(&'a self, _: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>> {
+        Box::pin(async { panic!("no step here has a past") })
     }
 }
 
@@ -73,13 +86,8 @@ impl Rig {
     ) -> Self {
         let kube = kube::Client::from_url(url).unwrap();
         let http = http::Client::new(http::Guard::default()).unwrap();
-        let clients = Cluster {
-            name: "demo".to_owned(),
-            spark: spark::Client::new(http.clone(), Some(kube.clone()), None),
-            kube: Some(kube),
-            prometheus: None,
-            metastores: BTreeMap::default(),
-        };
+        let spark = spark::Client::new(http.clone(), Some(kube.clone()), None);
+        let clients = Cluster { kube: Some(kube), ..Cluster::new("demo", spark) };
         let scope = Scope::default().with("labels", labels);
         Self { cluster, clients, target: None, scope, hand, http, clock, _tasks: tasks }
     }

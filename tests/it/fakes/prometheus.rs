@@ -8,10 +8,10 @@ use std::{
 
 use axum::{
     Form, Json, Router,
-    extract::State,
+    extract::{Path, State},
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::post,
+    routing::{get, post},
 };
 use serde_json::{Value, json};
 
@@ -34,8 +34,11 @@ impl Prometheus {
     pub async fn start<const N: usize>(answers: [(&str, Value); N]) -> Self {
         let answers = answers.map(|(query, data)| (query.to_owned(), data)).into();
         let state = Arc::new(Mutex::new(Known { answers, ..Known::default() }));
-        let app =
-            Router::new().route("/prom/api/v1/query", post(query)).with_state(Arc::clone(&state));
+        let app = Router::new()
+            .route("/prom/api/v1/query", post(query))
+            .route("/prom/api/v1/query_range", post(query))
+            .route("/prom/api/v1/{list}", get(list))
+            .with_state(Arc::clone(&state));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/prom", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
@@ -45,6 +48,11 @@ impl Prometheus {
     /// Changes the answer to a query.
     pub fn set(&self, query: &str, data: Value) {
         self.state.lock().unwrap().answers.insert(query.to_owned(), data);
+    }
+
+    /// Prepares a list: `alerts`, `rules` or `targets`.
+    pub fn list(&self, name: &str, data: Value) {
+        self.set(&format!("list {name}"), data);
     }
 
     /// How often it was asked.
@@ -77,6 +85,16 @@ async fn query(
         state.asked.push(form);
         state.answers.get(&query).cloned()
     };
+    said(&state, query, answer).await
+}
+
+async fn list(State(state): State<Arc<Mutex<Known>>>, Path(list): Path<String>) -> Response {
+    let query = format!("list {list}");
+    let answer = state.lock().unwrap().answers.get(&query).cloned();
+    said(&state, query, answer).await
+}
+
+async fn said(state: &Mutex<Known>, query: String, answer: Option<Value>) -> Response {
     match answer {
         Some(Value::Null) => std::future::pending().await,
         Some(Value::String(error)) => {

@@ -9,6 +9,7 @@ pub mod alertmanager;
 pub mod daemon;
 pub mod metastore;
 pub mod metric;
+pub mod moto;
 pub mod ports;
 pub mod postgres;
 pub mod process;

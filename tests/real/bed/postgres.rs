@@ -85,6 +85,13 @@ impl Postgres {
         run(self.psql(database).args(["-c", sql]))
     }
 
+    /// A command that runs SQL as a session of its own, to be started.
+    pub fn session(&self, database: &str, sql: &str) -> Command {
+        let mut command = self.psql(database);
+        command.args(["-c", sql]);
+        command
+    }
+
     fn psql(&self, database: &str) -> Command {
         let mut command = Command::new(self.programs.join("psql"));
         command.args(["-h", "127.0.0.1", "-U", "app", "-X", "-At", "-v", "ON_ERROR_STOP=1"]);

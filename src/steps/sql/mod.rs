@@ -1,0 +1,3 @@
+//! `sql.*`: databases of the cluster's configuration.
+
+pub mod query;
