@@ -1,22 +1,29 @@
 //! A small, strict Kubernetes API server, for `paramedic demo` and for tests.
 //!
-//! It speaks what read-only clients speak: discovery, list with selectors and pages, get, watch with resource versions,
-//! bookmarks and 410, pod logs, the pod proxy, and `Status` errors in the words of the real server, so that a client
-//! proven here behaves the same there. Anything it does not model is an error **and** recorded
-//! ([`Cluster::unexpected`]): a fake that shrugs hides bugs. Writes come through [`Cluster`], not over HTTP.
+//! Discovery, list with selectors and pages, get, watch with resource versions, bookmarks and 410; create, update, the
+//! four patches, delete with grace, owners and finalizers; pod logs, the pod proxy; and `Status` errors in the words of the
+//! real server, so that a client proven here behaves the same there. Anything it does not model is an error **and**
+//! recorded ([`Cluster::unexpected`]): a fake that shrugs hides bugs. There are no controllers: what a kubelet does, the
+//! test does through [`Cluster`].
 
+mod admission;
+mod apply;
+mod delete;
 mod discovery;
+mod gc;
 mod logs;
 mod objects;
+mod patch;
 mod selector;
 mod state;
 mod status;
 mod watch;
+mod write;
 
 use axum::{
     Router,
-    extract::{Query, State},
-    http::{Method, Uri},
+    extract::{Query, Request, State},
+    http::{Method, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use percent_encoding::percent_decode_str;
@@ -27,7 +34,13 @@ use self::{
     discovery::Resource,
     status::{Failure, Outcome},
 };
-use crate::{clients::http::Url, ops::lifecycle::Tasks};
+use crate::{
+    clients::http::{Client, Guard, Url},
+    ops::lifecycle::Tasks,
+};
+
+/// Longest body of a request, bytes.
+const MAX_BODY: usize = 3 << 20;
 
 /// A running server.
 #[derive(Clone, Debug)]
@@ -42,7 +55,8 @@ impl ApiServer {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/", listener.local_addr()?).parse()?;
         let stop = tasks.stop().draining.clone();
-        let server = Server { cluster, stop: stop.clone() };
+        let http = Client::new(Guard::default())?;
+        let server = Server { cluster, http, stop: stop.clone() };
         let app = Router::new().fallback(answer).with_state(server);
         tasks.spawn("demo.apiserver", async move {
             axum::serve(listener, app)
@@ -57,6 +71,8 @@ impl ApiServer {
 #[derive(Clone)]
 struct Server {
     cluster: Cluster,
+    /// For the proxy to pods.
+    http: Client,
     stop: tokio_util::sync::CancellationToken,
 }
 
@@ -71,65 +87,105 @@ struct Address {
     sub: Vec<String>,
 }
 
-async fn answer(
-    State(server): State<Server>,
-    method: Method,
-    uri: Uri,
-    Query(parameters): Query<Parameters>,
-) -> Response {
-    server.cluster.note_request(format!("{method} {uri}"));
-    match dispatch(&server, &method, uri.path(), parameters) {
-        Ok(response) => response,
-        Err(failure) => {
-            if failure.unexpected {
-                server.cluster.note_unexpected(format!("{method} {uri}: {}", failure.message));
-            }
-            failure.into_response()
-        }
-    }
+/// One request to an object or a collection.
+struct Call<'a> {
+    cluster: &'a Cluster,
+    address: &'a Address,
+    parameters: &'a Parameters,
+    content_type: &'a str,
+    /// The client's `User-Agent`.
+    agent: &'a str,
+    body: &'a [u8],
 }
 
-fn dispatch(server: &Server, method: &Method, path: &str, parameters: Parameters) -> Outcome {
-    if method != Method::GET {
-        return Err(Failure::unexpected(405, "MethodNotAllowed", "this server is read-only"));
-    }
-    let segments: Vec<String> = path
+async fn answer(
+    State(server): State<Server>,
+    Query(parameters): Query<Parameters>,
+    request: Request,
+) -> Response {
+    let (head, body) = request.into_parts();
+    let call = format!("{} {}", head.method, head.uri);
+    server.cluster.note_request(call.clone());
+    let outcome = match axum::body::to_bytes(body, MAX_BODY).await {
+        Ok(body) => dispatch(&server, &head, parameters, &body).await,
+        Err(_) => Err(Failure::new(
+            413,
+            "RequestEntityTooLarge",
+            "Request entity too large: limit is 3145728",
+        )),
+    };
+    outcome.unwrap_or_else(|failure| {
+        if failure.unexpected {
+            server.cluster.note_unexpected(format!("{call}: {}", failure.message));
+        }
+        failure.into_response()
+    })
+}
+
+async fn dispatch(server: &Server, head: &Parts, parameters: Parameters, body: &[u8]) -> Outcome {
+    let segments: Vec<String> = head
+        .uri
+        .path()
         .split('/')
         .filter(|segment| !segment.is_empty())
         .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
         .collect();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    if let Some(known) = discovery::answer(&segments) {
+    if head.method == Method::GET
+        && let Some(known) = discovery::answer(&segments)
+    {
         return Ok(known);
     }
     let address = Address::parse(&segments)?;
+    let watching = parameters.iter().any(|(k, v)| k == "watch" && matches!(v.as_str(), "1" | "true"));
+    let verb = match (&head.method, address.name.is_empty()) {
+        (&Method::GET, false) => "get",
+        (&Method::GET, true) if watching => "watch",
+        (&Method::GET, true) => "list",
+        (&Method::POST, true) => "create",
+        (&Method::PUT, false) => "update",
+        (&Method::PATCH, false) => "patch",
+        (&Method::DELETE, false) => "delete",
+        (&Method::DELETE, true) => "deletecollection",
+        (method, _) => {
+            let why = format!("the server does not allow {method} here");
+            return Err(Failure::unexpected(405, "MethodNotAllowed", why));
+        }
+    };
     let cluster = &server.cluster;
-    match address.sub.first().map(String::as_str) {
-        None if !address.name.is_empty() => {
-            cluster.allow("get", &address)?;
+    cluster.allow(verb, &address)?;
+    let header = |name| head.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let call = Call {
+        cluster,
+        address: &address,
+        parameters: &parameters,
+        content_type: header(header::CONTENT_TYPE),
+        agent: header(header::USER_AGENT),
+        body,
+    };
+    match (verb, address.sub.first().map(String::as_str)) {
+        ("get", None) => objects::get(cluster, &address, &parameters),
+        ("get", Some("status")) if address.resource.has_status() => {
             objects::get(cluster, &address, &parameters)
         }
-        None if parameters
-            .iter()
-            .any(|(k, v)| k == "watch" && matches!(v.as_str(), "1" | "true")) =>
-        {
-            cluster.allow("watch", &address)?;
-            watch::start(server, address, &parameters)
-        }
-        None => {
-            cluster.allow("list", &address)?;
-            objects::list(cluster, &address, &parameters)
-        }
-        Some("log") if address.resource.plural == "pods" => {
-            cluster.allow("get", &address)?;
+        ("get", Some("log")) if address.resource.plural == "pods" => {
             logs::read(cluster, &address, &parameters)
         }
-        Some("proxy") if address.resource.plural == "pods" => {
-            cluster.allow("get", &address)?;
-            objects::proxy(cluster, &address, parameters)
+        ("get", Some("proxy")) if address.resource.plural == "pods" => {
+            objects::proxy(server, &address, parameters).await
         }
-        Some(other) => {
-            Err(Failure::unexpected(404, "NotFound", format!("no subresource `{other}` here")))
+        ("list", None) => objects::list(cluster, &address, &parameters),
+        ("watch", None) => watch::start(server, address, &parameters),
+        ("create", None) => write::create(&call),
+        ("update", None) => write::update(&call),
+        ("patch", None) => write::patch(&call),
+        ("update", Some("status")) if address.resource.has_status() => write::update(&call),
+        ("patch", Some("status")) if address.resource.has_status() => write::patch(&call),
+        ("delete", None) => delete::one(&call),
+        ("deletecollection", None) => delete::collection(&call),
+        (_, sub) => {
+            let why = format!("no subresource `{}` here", sub.unwrap_or_default());
+            Err(Failure::unexpected(404, "NotFound", why))
         }
     }
 }

@@ -46,6 +46,8 @@ pub(super) struct State {
     pub oldest: u64,
     pub logs: BTreeMap<LogKey, VecDeque<Line>>,
     pub answers: BTreeMap<(String, String, u16, String), Scripted>,
+    /// The latest time the state has seen.
+    pub now: Timestamp,
     denied: BTreeSet<(String, String)>,
     requests: Vec<String>,
     unexpected: Vec<String>,
@@ -102,47 +104,82 @@ impl Cluster {
             "a {kind} {} a namespace",
             if resource.namespaced { "needs" } else { "has not" }
         );
-        let key = (resource.plural, namespace, name);
-        let mut state = self.lock();
-        let before = state.objects.get(&key).cloned();
-        state.version += 1;
-        let version = state.version;
-        let old = before.as_ref().map(|b| &b["metadata"]);
-        let kept = |field: &str, new: Value| {
-            old.map(|m| m[field].clone()).filter(|v| !v.is_null()).unwrap_or(new)
-        };
-        let uid = kept("uid", json!(format!("00000000-0000-4000-8000-{version:012}")));
-        let created = kept("creationTimestamp", json!(self.stamp()));
-        let metadata = &mut object["metadata"];
-        for (field, value) in [("uid", uid), ("creationTimestamp", created)] {
-            if metadata[field].is_null() {
-                metadata[field] = value;
+        let key = (resource.store, namespace, name);
+        let stamp = self.stamp();
+        self.transact(|state| {
+            let old = state.objects.get(&key).map(|before| before["metadata"].clone());
+            let kept = |field: &str, new: Value| {
+                old.as_ref().map(|m| m[field].clone()).filter(|v| !v.is_null()).unwrap_or(new)
+            };
+            let uid = kept("uid", json!(state.next_uid()));
+            let created = kept("creationTimestamp", json!(stamp));
+            let metadata = &mut object["metadata"];
+            for (field, value) in [("uid", uid), ("creationTimestamp", created)] {
+                if metadata[field].is_null() {
+                    metadata[field] = value;
+                }
             }
-        }
-        metadata["resourceVersion"] = json!(version.to_string());
-        state.objects.insert(key.clone(), object.clone());
-        state.record(Change { version, key, before, after: Some(object) });
-        drop(state);
-        self.inner.changed.send_replace(version);
+            state.write(key, object);
+        });
         Ok(())
     }
 
-    /// Deletes an object by its plural resource name, and a pod's logs with it. False when there was none.
+    /// Deletes an object at once by its resource name, with what it owns, and a pod's logs with it. False when there was
+    /// none.
     pub fn delete(&self, plural: &str, namespace: &str, name: &str) -> bool {
+        self.transact(|state| match state.key(plural, namespace, name) {
+            Some(key) => {
+                state.remove(&key);
+                true
+            }
+            None => false,
+        })
+    }
+
+    /// An object by its resource name.
+    pub fn get(&self, plural: &str, namespace: &str, name: &str) -> Option<Value> {
+        let state = self.lock();
+        state.key(plural, namespace, name).and_then(|key| state.objects.get(&key).cloned())
+    }
+
+    /// Every object of a resource, in all namespaces.
+    pub fn list(&self, plural: &str) -> Vec<Value> {
+        let state = self.lock();
+        state.objects.iter().filter(|(key, _)| key.0 == plural).map(|(_, o)| o.clone()).collect()
+    }
+
+    /// Changes an object as a controller does. False when it is not there; no new version when nothing changed.
+    pub fn update(
+        &self,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+        change: impl FnOnce(&mut Value),
+    ) -> bool {
+        self.transact(|state| {
+            let Some(key) = state.key(plural, namespace, name) else { return false };
+            let Some(before) = state.objects.get(&key) else { return false };
+            let mut after = before.clone();
+            change(&mut after);
+            if after != *before {
+                state.write(key, after);
+            }
+            true
+        })
+    }
+
+    /// Does `work` with the state locked, and wakes the watchers when it changed something.
+    pub(super) fn transact<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
-        let key =
-            state.objects.keys().find(|(p, ns, n)| *p == plural && ns == namespace && n == name);
-        let Some(key) = key.cloned() else { return false };
-        state.version += 1;
+        state.now = self.inner.clock.now();
+        let before = state.version;
+        let result = work(&mut state);
         let version = state.version;
-        let before = state.objects.remove(&key);
-        if plural == "pods" {
-            state.logs.retain(|(ns, pod, ..), _| !(ns == namespace && pod == name));
-        }
-        state.record(Change { version, key, before, after: None });
         drop(state);
-        self.inner.changed.send_replace(version);
-        true
+        if version != before {
+            self.inner.changed.send_replace(version);
+        }
+        result
     }
 
     /// Appends lines to a container's log, written at `at`.
@@ -261,11 +298,12 @@ impl Cluster {
         &self.inner.clock
     }
 
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+    /// Moves with every change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changed.subscribe()
     }
 
-    fn stamp(&self) -> String {
+    pub(super) fn stamp(&self) -> String {
         stamp(self.inner.clock.now())
     }
 }
@@ -276,6 +314,39 @@ pub(in crate::demo) fn stamp(at: Timestamp) -> String {
 }
 
 impl State {
+    /// The key of an object that is there.
+    pub(super) fn key(&self, plural: &str, namespace: &str, name: &str) -> Option<Key> {
+        let mut keys = self.objects.keys();
+        keys.find(|(p, ns, n)| *p == plural && ns == namespace && n == name).cloned()
+    }
+
+    /// An id for the next object.
+    pub(super) fn next_uid(&self) -> String {
+        format!("00000000-0000-4000-8000-{:012}", self.version + 1)
+    }
+
+    /// Stores an object under a new version, and gives it as it is stored.
+    pub(super) fn write(&mut self, key: Key, mut object: Value) -> Value {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        let before = self.objects.insert(key.clone(), object.clone());
+        self.record(Change { version: self.version, key, before, after: Some(object.clone()) });
+        object
+    }
+
+    /// Takes an object away, with what it owns alone.
+    pub(super) fn remove(&mut self, key: &Key) {
+        let Some(before) = self.objects.remove(key) else { return };
+        self.version += 1;
+        if key.0 == "pods" {
+            self.logs.retain(|(ns, pod, ..), _| !(*ns == key.1 && *pod == key.2));
+        }
+        let change =
+            Change { version: self.version, key: key.clone(), before: Some(before), after: None };
+        self.record(change);
+        super::gc::collect(self);
+    }
+
     fn record(&mut self, change: Change) {
         self.history.push_back(change);
         if self.history.len() > MAX_HISTORY

@@ -104,9 +104,9 @@ impl Watcher {
     /// The present state as `ADDED` events: what a watch without a version starts with.
     fn everything(&mut self) {
         let state = self.cluster.lock();
-        let plural = self.address.resource.plural;
+        let store = self.address.resource.store;
         for ((kind, namespace, _), object) in &state.objects {
-            let here = *kind == plural && self.holds(namespace);
+            let here = *kind == store && self.holds(namespace);
             if here && self.selector.matches(object) {
                 self.ready.push_back(json!({ "type": "ADDED", "object": object }));
             }
@@ -134,8 +134,8 @@ impl Watcher {
 
     /// A selector turns a change into what this watcher sees: an object that stops matching is deleted for it.
     fn event(&self, change: &Change) -> Option<Value> {
-        let (plural, namespace, _) = &change.key;
-        if *plural != self.address.resource.plural || !self.holds(namespace) {
+        let (store, namespace, _) = &change.key;
+        if *store != self.address.resource.store || !self.holds(namespace) {
             return None;
         }
         let matching = |object: &&Value| self.selector.matches(object);
