@@ -14,6 +14,7 @@ mod gc;
 mod logs;
 mod objects;
 mod patch;
+mod quantity;
 mod selector;
 mod state;
 mod status;
@@ -28,7 +29,7 @@ use axum::{
 };
 use percent_encoding::percent_decode_str;
 
-pub use self::state::Cluster;
+pub use self::{quantity::quantity, state::Cluster};
 pub(super) use self::state::stamp;
 use self::{
     discovery::Resource,

@@ -199,6 +199,22 @@ impl Cluster {
         self.append(namespace, pod, container, true, at, text);
     }
 
+    /// What a pod's containers have written so far, container after container.
+    pub fn log_text(&self, namespace: &str, pod: &str) -> String {
+        let state = self.lock();
+        let own = |(ns, name, _, previous): &LogKey| ns == namespace && name == pod && !previous;
+        let lines = state.logs.iter().filter(|(key, _)| own(key)).flat_map(|(_, lines)| lines);
+        lines.fold(String::new(), |text, line| text + &line.text + "\n")
+    }
+
+    /// A container starts again: its log so far becomes the log of the previous instance.
+    pub fn rotate_log(&self, namespace: &str, pod: &str, container: &str) {
+        let mut state = self.lock();
+        let key = |previous| (namespace.to_owned(), pod.to_owned(), container.to_owned(), previous);
+        let lines = state.logs.remove(&key(false)).unwrap_or_default();
+        state.logs.insert(key(true), lines);
+    }
+
     fn append(
         &self,
         ns: &str,

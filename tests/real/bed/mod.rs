@@ -4,7 +4,9 @@
 //! kernel takes the servers with it.
 
 pub mod alertmanager;
+pub mod cluster;
 pub mod daemon;
+pub mod kubelet;
 pub mod metastore;
 pub mod metric;
 pub mod ports;

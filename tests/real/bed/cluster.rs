@@ -1,0 +1,195 @@
+//! A Kubernetes for one story: the demo's API server with a kubelet behind it, and real Spark submitted to it.
+//!
+//! All of it runs on the story's own thread. So no story may block that thread while something waits for the API server:
+//! run programs with [`Cluster::run`], not with [`super::process::run`].
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use paramedic::{
+    demo::apiserver::{self, ApiServer},
+    ops::{clock::Clock, lifecycle::Tasks},
+};
+use serde_json::{Value, json};
+
+use super::{
+    Bed,
+    kubelet::{self, Kubelet},
+    process::Process,
+    spark::{self, Version},
+    until,
+};
+
+/// The namespace of the stories' applications.
+pub const NAMESPACE: &str = "spark-prod";
+/// How long a story waits for Spark on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(4);
+
+/// A running cluster.
+pub struct Cluster {
+    /// Its objects, to look at and to change.
+    pub api: apiserver::Cluster,
+    /// `http://127.0.0.1:port`.
+    pub url: String,
+    /// Its processes, to hurt them.
+    pub kubelet: Kubelet,
+    /// The system's clock.
+    pub clock: Clock,
+    folder: PathBuf,
+    _tasks: Tasks,
+}
+
+/// How an application is submitted.
+pub struct Submit {
+    /// Which Spark.
+    pub version: Version,
+    /// Whether its driver is a pod.
+    pub cluster_mode: bool,
+    /// Its name.
+    pub name: &'static str,
+    /// The Python program.
+    pub program: &'static str,
+    /// How many executors; each has one core and 512 MiB.
+    pub executors: u8,
+    /// More settings.
+    pub settings: Vec<String>,
+}
+
+impl Submit {
+    /// One executor in cluster mode.
+    pub fn new(version: Version, name: &'static str, program: &'static str) -> Self {
+        Self { version, cluster_mode: true, name, program, executors: 1, settings: vec![] }
+    }
+
+    /// Adds a setting: `spark.task.maxFailures=1`.
+    #[must_use]
+    pub fn with(mut self, setting: impl Into<String>) -> Self {
+        self.settings.push(setting.into());
+        self
+    }
+}
+
+impl Cluster {
+    /// Starts one with the namespaces `default` and `spark-prod`, two nodes, and a service account `spark`.
+    pub async fn start(bed: &Bed) -> Self {
+        let (clock, tasks) = (Clock::System, Tasks::default());
+        let api = apiserver::Cluster::new(&clock);
+        for name in ["default", "kube-system", NAMESPACE] {
+            let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name },
+                                    "status": { "phase": "Active" } });
+            api.put(namespace).unwrap();
+        }
+        for node in kubelet::nodes() {
+            api.put(node).unwrap();
+        }
+        let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount",
+                              "metadata": { "name": "spark", "namespace": NAMESPACE } });
+        api.put(account).unwrap();
+        let server = ApiServer::start(&tasks, api.clone()).await.unwrap();
+        let url = server.url.as_str().trim_end_matches('/').to_owned();
+        let folder = bed.folder("cluster");
+        let kubelet = Kubelet::start(&tasks, &clock, &api, folder.join("pods"), &url);
+        Self { api, url, kubelet, clock, folder, _tasks: tasks }
+    }
+
+    /// Submits an application. In client mode the process is the driver, in cluster mode it ends when the driver pod is
+    /// created.
+    pub fn submit(&self, bed: &Bed, submit: &Submit) -> Process {
+        let Submit { version, cluster_mode, name, program, executors, settings } = submit;
+        let file = bed.file(&format!("cluster/{name}.py"), program);
+        let mut command = spark::script_of(*version, &self.folder, "spark-submit");
+        let mode = if *cluster_mode { "cluster" } else { "client" };
+        command.args(["--master", &format!("k8s://{}", self.url), "--deploy-mode", mode]);
+        command.args(["--name", name]);
+        let mut all = vec![
+            format!("spark.kubernetes.namespace={NAMESPACE}"),
+            format!("spark.kubernetes.container.image={}", version.image()),
+            "spark.kubernetes.authenticate.driver.serviceAccountName=spark".to_owned(),
+            format!("spark.executor.instances={executors}"),
+            "spark.executor.memory=512m".to_owned(),
+            "spark.executor.cores=1".to_owned(),
+            "spark.driver.memory=512m".to_owned(),
+            // The submitting JVM ends as soon as the driver pod is there.
+            "spark.kubernetes.submission.waitAppCompletion=false".to_owned(),
+        ];
+        if !cluster_mode {
+            all.push("spark.driver.host=127.0.0.1".to_owned());
+            all.push("spark.driver.bindAddress=127.0.0.1".to_owned());
+            all.push(format!("spark.ui.port={}", super::ports::free()));
+        }
+        all.extend(settings.iter().cloned());
+        for setting in all {
+            command.args(["--conf", &setting]);
+        }
+        match cluster_mode {
+            true => command.arg(format!("local://{}", file.display())),
+            false => command.arg(file),
+        };
+        let log = self.folder.join(format!("{name}.submit.log"));
+        Process::start(&format!("submit-{name}"), &mut command, log)
+    }
+
+    /// Runs a program to its end without blocking the story's thread, which the API server needs. Exit code and output,
+    /// standard error after standard output.
+    pub async fn run(&self, command: Command) -> (i32, String) {
+        let mut command = tokio::process::Command::from(command);
+        let output = command.kill_on_drop(true).output();
+        let output = tokio::time::timeout(PATIENCE, output).await;
+        let output = output.expect("the program ends").expect("the program starts");
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        (output.status.code().unwrap_or(-1), text)
+    }
+
+    /// Waits until a pod looks as wanted; shows all pods when it never does.
+    pub async fn until_pod(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let look = async || self.api.list("pods").into_iter().find(|pod| wanted(pod));
+        until(what, PATIENCE, look).await
+    }
+
+    /// Waits until a pod of an application's role runs.
+    pub async fn until_running(&self, role: &str, number: usize) -> Vec<String> {
+        let what = format!("{number} pods of role {role} run");
+        until(&what, PATIENCE, async || {
+            let running: Vec<String> = self
+                .api
+                .list("pods")
+                .iter()
+                .filter(|pod| pod["metadata"]["labels"]["spark-role"] == role)
+                .filter(|pod| pod["status"]["phase"] == "Running")
+                .map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned())
+                .collect();
+            (running.len() == number).then_some(running)
+        })
+        .await
+    }
+
+    /// A pod as it is now.
+    pub fn pod(&self, name: &str) -> Value {
+        self.api.get("pods", NAMESPACE, name).unwrap_or_else(|| panic!("there is no pod {name}"))
+    }
+
+    /// Waits until a pod has ended, and gives it.
+    pub async fn ended(&self, name: &str) -> Value {
+        self.until_pod(&format!("pod {name} ends"), |pod| {
+            let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+            pod["metadata"]["name"] == name && ended
+        })
+        .await
+    }
+
+    /// A pod's log so far.
+    pub fn log(&self, pod: &str) -> String {
+        self.api.log_text(NAMESPACE, pod)
+    }
+
+    /// The events about an object, oldest first: `Reason: message`.
+    pub fn events(&self, name: &str) -> Vec<String> {
+        let mut events = self.api.list("events");
+        events.retain(|event| event["involvedObject"]["name"] == name);
+        events.sort_by_key(|event| {
+            event["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap()
+        });
+        let text = |event: &Value, field: &str| event[field].as_str().unwrap().to_owned();
+        events.iter().map(|e| format!("{}: {}", text(e, "reason"), text(e, "message"))).collect()
+    }
+}
