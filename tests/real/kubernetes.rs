@@ -1,10 +1,9 @@
 //! Real Spark on the test's Kubernetes, well and hurt.
 
 use crate::bed::{
-    Bed, READY,
+    Bed,
     cluster::{Cluster, Submit},
     spark::Version,
-    until,
 };
 
 /// Counts on its executors and ends.
@@ -45,8 +44,8 @@ async fn counts_in_client_mode(version: Version) {
     let status = driver.ended().await;
     assert!(status.success(), "{status}");
     assert!(driver.output().contains("counted 1000"));
-    assert_eq!(cluster.api.unexpected(), Vec::<String>::new());
-    until("the executor pods are gone", READY, async || cluster.api.list("pods").is_empty().then_some(())).await;
+    let gone = async || cluster.api.list("pods").is_empty().then_some(());
+    cluster.until("the executor pods are gone", gone).await;
     assert_eq!(cluster.kubelet.running(), 0);
 }
 
@@ -63,5 +62,4 @@ async fn counts_in_cluster_mode(version: Version) {
     assert_eq!(driver["status"]["phase"], "Succeeded", "{}", cluster.log(&name));
     assert!(cluster.log(&name).contains("counted 1000"));
     assert!(cluster.events(&name).iter().any(|event| event.starts_with("Scheduled: ")));
-    assert_eq!(cluster.api.unexpected(), Vec::<String>::new());
 }

@@ -4,12 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    Call,
-    discovery::Resource,
-    state::State,
-    status::Failure,
-};
+use super::{Call, discovery::Resource, state::State, status::Failure};
 
 /// The object is of the kind that the path says.
 pub(super) fn kind(call: &Call<'_>, object: &Value) -> Result<(), Failure> {
@@ -45,7 +40,9 @@ pub(super) fn place(call: &Call<'_>, object: &mut Value) -> Result<(), Failure> 
             "the namespace of the provided object does not match the namespace sent on the request",
         );
     }
-    if !call.address.name.is_empty() && !text("name").is_empty() && text("name") != call.address.name
+    if !call.address.name.is_empty()
+        && !text("name").is_empty()
+        && text("name") != call.address.name
     {
         return bad("the name of the object does not match the name on the URL");
     }
@@ -283,7 +280,8 @@ fn quality(object: &Value) -> &'static str {
     let containers = object["spec"]["containers"].as_array();
     let (mut any, mut guaranteed) = (false, true);
     for container in containers.into_iter().flatten() {
-        let (limits, requests) = (&container["resources"]["limits"], &container["resources"]["requests"]);
+        let (limits, requests) =
+            (&container["resources"]["limits"], &container["resources"]["requests"]);
         any |= limits.is_object() || requests.is_object();
         for resource in ["cpu", "memory"] {
             let equal = requests[resource].is_null() || requests[resource] == limits[resource];

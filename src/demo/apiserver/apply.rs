@@ -202,7 +202,8 @@ fn decode(fields: &Value, path: &mut Path, set: &mut Paths) {
 fn paths(object: &Value, custom: bool) -> Paths {
     let mut set = Paths::new();
     let top = object.as_object().into_iter().flatten();
-    for (field, value) in top.filter(|(field, _)| !matches!(field.as_str(), "kind" | "apiVersion")) {
+    for (field, value) in top.filter(|(field, _)| !matches!(field.as_str(), "kind" | "apiVersion"))
+    {
         if field != "metadata" {
             walk(field, value, &mut vec![format!("f:{field}")], &mut set, custom);
             continue;

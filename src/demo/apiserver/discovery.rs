@@ -148,7 +148,8 @@ fn resources(group: &str, version: &str) -> Value {
             "verbs": VERBS, "shortNames": r.short,
         }));
         for sub in r.subs {
-            let verbs: &[&str] = if *sub == "status" { &["get", "patch", "update"] } else { &["get"] };
+            let verbs: &[&str] =
+                if *sub == "status" { &["get", "patch", "update"] } else { &["get"] };
             // Only the resource itself has short names, else kubectl finds them ambiguous.
             list.push(json!({
                 "name": format!("{}/{sub}", r.plural), "singularName": "", "kind": r.kind,

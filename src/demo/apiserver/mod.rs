@@ -19,6 +19,7 @@ mod selector;
 mod state;
 mod status;
 mod watch;
+mod websocket;
 mod write;
 
 use axum::{
@@ -29,12 +30,12 @@ use axum::{
 };
 use percent_encoding::percent_decode_str;
 
-pub use self::{quantity::quantity, state::Cluster};
 pub(super) use self::state::stamp;
 use self::{
     discovery::Resource,
     status::{Failure, Outcome},
 };
+pub use self::{quantity::quantity, state::Cluster};
 use crate::{
     clients::http::{Client, Guard, Url},
     ops::lifecycle::Tasks,
@@ -57,7 +58,7 @@ impl ApiServer {
         let url = format!("http://{}/", listener.local_addr()?).parse()?;
         let stop = tasks.stop().draining.clone();
         let http = Client::new(Guard::default())?;
-        let server = Server { cluster, http, stop: stop.clone() };
+        let server = Server { cluster, http, tasks: tasks.clone() };
         let app = Router::new().fallback(answer).with_state(server);
         tasks.spawn("demo.apiserver", async move {
             axum::serve(listener, app)
@@ -74,7 +75,7 @@ struct Server {
     cluster: Cluster,
     /// For the proxy to pods.
     http: Client,
-    stop: tokio_util::sync::CancellationToken,
+    tasks: Tasks,
 }
 
 /// Query parameters, decoded.
@@ -104,11 +105,11 @@ async fn answer(
     Query(parameters): Query<Parameters>,
     request: Request,
 ) -> Response {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let call = format!("{} {}", head.method, head.uri);
     server.cluster.note_request(call.clone());
     let outcome = match axum::body::to_bytes(body, MAX_BODY).await {
-        Ok(body) => dispatch(&server, &head, parameters, &body).await,
+        Ok(body) => dispatch(&server, &mut head, parameters, &body).await,
         Err(_) => Err(Failure::new(
             413,
             "RequestEntityTooLarge",
@@ -123,7 +124,12 @@ async fn answer(
     })
 }
 
-async fn dispatch(server: &Server, head: &Parts, parameters: Parameters, body: &[u8]) -> Outcome {
+async fn dispatch(
+    server: &Server,
+    head: &mut Parts,
+    parameters: Parameters,
+    body: &[u8],
+) -> Outcome {
     let segments: Vec<String> = head
         .uri
         .path()
@@ -138,7 +144,8 @@ async fn dispatch(server: &Server, head: &Parts, parameters: Parameters, body: &
         return Ok(known);
     }
     let address = Address::parse(&segments)?;
-    let watching = parameters.iter().any(|(k, v)| k == "watch" && matches!(v.as_str(), "1" | "true"));
+    let watching =
+        parameters.iter().any(|(k, v)| k == "watch" && matches!(v.as_str(), "1" | "true"));
     let verb = match (&head.method, address.name.is_empty()) {
         (&Method::GET, false) => "get",
         (&Method::GET, true) if watching => "watch",
@@ -155,6 +162,7 @@ async fn dispatch(server: &Server, head: &Parts, parameters: Parameters, body: &
     };
     let cluster = &server.cluster;
     cluster.allow(verb, &address)?;
+    let socket = websocket::asked(head)?;
     let header = |name| head.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let call = Call {
         cluster,
@@ -164,6 +172,10 @@ async fn dispatch(server: &Server, head: &Parts, parameters: Parameters, body: &
         agent: header(header::USER_AGENT),
         body,
     };
+    if socket.is_some() && verb != "watch" {
+        let why = "only a watch is served through a websocket";
+        return Err(Failure::unexpected(400, "BadRequest", why));
+    }
     match (verb, address.sub.first().map(String::as_str)) {
         ("get", None) => objects::get(cluster, &address, &parameters),
         ("get", Some("status")) if address.resource.has_status() => {
@@ -176,7 +188,7 @@ async fn dispatch(server: &Server, head: &Parts, parameters: Parameters, body: &
             objects::proxy(server, &address, parameters).await
         }
         ("list", None) => objects::list(cluster, &address, &parameters),
-        ("watch", None) => watch::start(server, address, &parameters),
+        ("watch", None) => watch::start(server, address, &parameters, socket),
         ("create", None) => write::create(&call),
         ("update", None) => write::update(&call),
         ("patch", None) => write::patch(&call),

@@ -104,7 +104,9 @@ pub(super) async fn proxy(server: &Server, address: &Address, parameters: Parame
     let path: String = address.sub[1..].iter().flat_map(|s| ["/", s]).collect();
     let query: Vec<String> = parameters.into_iter().map(|(k, v)| format!("{k}={v}")).collect();
     let query = query.join("&");
-    if let Some(scripted) = scripted(&server.cluster, &address.namespace, name, port, &path, &query)? {
+    if let Some(scripted) =
+        scripted(&server.cluster, &address.namespace, name, port, &path, &query)?
+    {
         return Ok(scripted);
     }
     let ip: Option<std::net::Ipv4Addr> =
@@ -118,7 +120,8 @@ pub(super) async fn proxy(server: &Server, address: &Address, parameters: Parame
     let code = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let kind = answer.headers.get(header::CONTENT_TYPE).cloned();
     let kind = kind.map(|kind| [(header::CONTENT_TYPE, kind)]);
-    Ok((code, kind.map_or_else(Default::default, HeaderMap::from_iter), answer.body).into_response())
+    Ok((code, kind.map_or_else(Default::default, HeaderMap::from_iter), answer.body)
+        .into_response())
 }
 
 fn refused() -> Failure {
@@ -143,7 +146,8 @@ fn scripted(
         let kind = [(header::CONTENT_TYPE, answer.content_type)];
         return Ok(Some((code, kind, answer.body.clone()).into_response()));
     }
-    let open = |(ns, p, o, _): &(String, String, u16, String)| ns == namespace && p == pod && *o == port;
+    let open =
+        |(ns, p, o, _): &(String, String, u16, String)| ns == namespace && p == pod && *o == port;
     if state.answers.keys().any(open) {
         return Err(Failure::unexpected(404, "", format!("nothing is scripted for {path}")));
     }

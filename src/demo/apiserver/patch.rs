@@ -12,10 +12,12 @@ pub(super) fn merge(mut object: Value, change: Value) -> Value {
 
 /// RFC 6902.
 pub(super) fn operations(mut object: Value, change: Value) -> Result<Value, Failure> {
-    let patch: json_patch::Patch = serde_json::from_value(change)
-        .map_err(|error| Failure::new(400, "BadRequest", format!("error decoding patch: {error}")))?;
+    let patch: json_patch::Patch = serde_json::from_value(change).map_err(|error| {
+        Failure::new(400, "BadRequest", format!("error decoding patch: {error}"))
+    })?;
     json_patch::patch(&mut object, &patch).map_err(|error| {
-        let why = format!("the server rejected our request due to an error in our request: {error}");
+        let why =
+            format!("the server rejected our request due to an error in our request: {error}");
         Failure::new(422, "Invalid", why)
     })?;
     Ok(object)
@@ -34,8 +36,13 @@ pub(super) fn strategic(mut object: Value, change: Value) -> Result<Value, Failu
 /// strategic merge, all of them that of server-side apply.
 pub(super) fn keys(field: &str, items: &[Value]) -> Option<&'static [&'static str]> {
     let found: &[&str] = match field {
-        "containers" | "initContainers" | "ephemeralContainers" | "volumes" | "env"
-        | "imagePullSecrets" | "secrets" => &["name"],
+        "containers"
+        | "initContainers"
+        | "ephemeralContainers"
+        | "volumes"
+        | "env"
+        | "imagePullSecrets"
+        | "secrets" => &["name"],
         "volumeMounts" => &["mountPath"],
         "volumeDevices" => &["devicePath"],
         "ports" if items.iter().any(|item| !item["containerPort"].is_null()) => {
@@ -48,7 +55,8 @@ pub(super) fn keys(field: &str, items: &[Value]) -> Option<&'static [&'static st
         "topologySpreadConstraints" => &["topologyKey"],
         _ => return None,
     };
-    let named = |item: &Value| item.is_object() && (!item[found[0]].is_null() || is_directive(item));
+    let named =
+        |item: &Value| item.is_object() && (!item[found[0]].is_null() || is_directive(item));
     items.iter().all(named).then_some(found)
 }
 

@@ -12,12 +12,18 @@ use super::{
     selector::Selector,
     state::{Change, Cluster},
     status::{Failure, Outcome},
+    websocket::Socket,
 };
 
 /// How long a watch lasts when the client does not say, seconds.
 const DEFAULT_TIMEOUT: usize = 300;
 
-pub(super) fn start(server: &Server, address: Address, parameters: &Parameters) -> Outcome {
+pub(super) fn start(
+    server: &Server,
+    address: Address,
+    parameters: &Parameters,
+    socket: Option<Socket>,
+) -> Outcome {
     let known = [
         "watch",
         "labelSelector",
@@ -50,13 +56,16 @@ pub(super) fn start(server: &Server, address: Address, parameters: &Parameters) 
     }
     watcher.collect();
     watcher.bookmark();
-    let (clock, stop) = (server.cluster.clock().clone(), server.stop.clone());
+    let (clock, stop) = (server.cluster.clock().clone(), server.tasks.stop().draining.clone());
     // The deadline is fixed now: the future is polled only when nothing is left to send.
     let deadline = clock.monotonic() + Duration::from_secs(seconds as u64);
     let timeout = Box::pin(async move {
         clock.sleep(deadline.saturating_sub(clock.monotonic())).await;
     });
     let lines = stream::unfold((watcher, timeout, stop), next);
+    if let Some(socket) = socket {
+        return Ok(socket.send(&server.tasks, lines));
+    }
     let body = Body::from_stream(lines.map(Ok::<_, std::convert::Infallible>));
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }

@@ -26,9 +26,8 @@ pub(super) fn dry_run(parameters: &Parameters) -> Result<bool, Failure> {
 
 /// The body as JSON; YAML is taken too, as the real server takes it.
 pub(super) fn body(call: &Call<'_>) -> Result<Value, Failure> {
-    let bad = |why: String| {
-        Failure::new(400, "BadRequest", format!("error decoding the body: {why}"))
-    };
+    let bad =
+        |why: String| Failure::new(400, "BadRequest", format!("error decoding the body: {why}"));
     if call.content_type.contains("yaml") && !call.body.starts_with(b"{") {
         let text = std::str::from_utf8(call.body).map_err(|error| bad(error.to_string()))?;
         return serde_saphyr::from_str(text).map_err(|error| bad(error.to_string()));
@@ -212,8 +211,16 @@ fn replace(
             status => after["status"] = status.clone(),
         }
     }
-    for field in ["name", "namespace", "uid", "creationTimestamp", "resourceVersion", "generation",
-                  "deletionTimestamp", "deletionGracePeriodSeconds"] {
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "resourceVersion",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ] {
         keep(&before["metadata"], &mut after["metadata"], field);
     }
     if owner.operation != "Apply" {

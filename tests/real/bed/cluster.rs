@@ -35,7 +35,7 @@ pub struct Cluster {
     /// The system's clock.
     pub clock: Clock,
     folder: PathBuf,
-    _tasks: Tasks,
+    tasks: Tasks,
 }
 
 /// How an application is submitted.
@@ -88,7 +88,7 @@ impl Cluster {
         let url = server.url.as_str().trim_end_matches('/').to_owned();
         let folder = bed.folder("cluster");
         let kubelet = Kubelet::start(&tasks, &clock, &api, folder.join("pods"), &url);
-        Self { api, url, kubelet, clock, folder, _tasks: tasks }
+        Self { api, url, kubelet, clock, folder, tasks }
     }
 
     /// Submits an application. In client mode the process is the driver, in cluster mode it ends when the driver pod is
@@ -140,16 +140,25 @@ impl Cluster {
         (output.status.code().unwrap_or(-1), text)
     }
 
+    /// Waits for Spark. Fails at once when the kubelet is dead.
+    pub async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+        until(what, PATIENCE, async || {
+            assert_eq!(self.tasks.dead(), None, "while waiting: {what}");
+            look().await
+        })
+        .await
+    }
+
     /// Waits until a pod looks as wanted; shows all pods when it never does.
     pub async fn until_pod(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let look = async || self.api.list("pods").into_iter().find(|pod| wanted(pod));
-        until(what, PATIENCE, look).await
+        self.until(what, look).await
     }
 
     /// Waits until a pod of an application's role runs.
     pub async fn until_running(&self, role: &str, number: usize) -> Vec<String> {
         let what = format!("{number} pods of role {role} run");
-        until(&what, PATIENCE, async || {
+        self.until(&what, async || {
             let running: Vec<String> = self
                 .api
                 .list("pods")
@@ -191,5 +200,25 @@ impl Cluster {
         });
         let text = |event: &Value, field: &str| event[field].as_str().unwrap().to_owned();
         events.iter().map(|e| format!("{}: {}", text(e, "reason"), text(e, "message"))).collect()
+    }
+}
+
+impl Drop for Cluster {
+    #[allow(clippy::print_stdout, reason = "the story has failed; this is why")]
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.api.unexpected(), Vec::<String>::new());
+            return;
+        }
+        println!("--- unexpected calls: {:#?}", self.api.unexpected());
+        let requests = self.api.requests();
+        println!("--- the last requests: {:#?}", &requests[requests.len().saturating_sub(20)..]);
+        for pod in self.api.list("pods") {
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+            println!("--- pod {name}: {}", pod["status"]);
+            let log = self.log(name);
+            let lines: Vec<&str> = log.lines().collect();
+            println!("{}", lines[lines.len().saturating_sub(30)..].join("\n"));
+        }
     }
 }

@@ -96,7 +96,8 @@ fn executor(
     };
     let mut command = Command::new("java");
     image_environment(&mut command, version, ip);
-    let number = |name: &str| name.strip_prefix("SPARK_JAVA_OPT_").and_then(|n| n.parse::<u32>().ok());
+    let number =
+        |name: &str| name.strip_prefix("SPARK_JAVA_OPT_").and_then(|n| n.parse::<u32>().ok());
     let mut options: Vec<(u32, &String)> =
         variables.iter().filter_map(|(name, value)| Some((number(name)?, value))).collect();
     options.sort();
@@ -136,7 +137,12 @@ fn image_environment(command: &mut Command, version: spark::Version, ip: &str) {
 }
 
 /// The container's environment, with paths of mounts rewritten.
-fn variables(cluster: &Cluster, pod: &Value, ip: &str, volumes: &Volumes) -> BTreeMap<String, String> {
+fn variables(
+    cluster: &Cluster,
+    pod: &Value,
+    ip: &str,
+    volumes: &Volumes,
+) -> BTreeMap<String, String> {
     let namespace = pod["metadata"]["namespace"].as_str().unwrap();
     let list = pod["spec"]["containers"][0]["env"].as_array().into_iter().flatten();
     list.map(|variable| {

@@ -24,7 +24,7 @@ use paramedic::{
 use serde_json::Value;
 
 use self::node::Verdict;
-pub use self::node::{NODES, nodes};
+pub use self::node::nodes;
 use super::process::Process;
 
 /// Between two looks at processes, which say nothing of themselves.
@@ -85,7 +85,13 @@ struct Running {
 
 impl Kubelet {
     /// Starts to look at the cluster's pods.
-    pub fn start(tasks: &Tasks, clock: &Clock, cluster: &Cluster, folder: PathBuf, url: &str) -> Self {
+    pub fn start(
+        tasks: &Tasks,
+        clock: &Clock,
+        cluster: &Cluster,
+        folder: PathBuf,
+        url: &str,
+    ) -> Self {
         let inner = Inner {
             cluster: cluster.clone(),
             clock: clock.clone(),
@@ -165,7 +171,8 @@ impl Kubelet {
 
 impl Pod {
     fn new(object: &Value) -> Self {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
+        let text =
+            |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
         Self {
             namespace: text("/metadata/namespace"),
             name: text("/metadata/name"),
@@ -211,9 +218,12 @@ impl Inner {
         match node::choose(&self.cluster, object) {
             Verdict::Fits(node) => {
                 status::placed(&self.cluster, pod, &node);
-                self.event(pod, "Normal", "Scheduled", &format!(
-                    "Successfully assigned {}/{} to {node}", pod.namespace, pod.name
-                ));
+                self.event(
+                    pod,
+                    "Normal",
+                    "Scheduled",
+                    &format!("Successfully assigned {}/{} to {node}", pod.namespace, pod.name),
+                );
                 self.pull(pod, object, 0);
             }
             Verdict::No(why) => {
@@ -227,9 +237,12 @@ impl Inner {
     fn pull(&self, pod: &mut Pod, object: &Value, tries: u32) {
         let name = object["spec"]["containers"][0]["image"].as_str().unwrap();
         if image::Image::find(name).is_some() {
-            self.event(pod, "Normal", "Pulled", &format!(
-                "Container image \"{name}\" already present on machine"
-            ));
+            self.event(
+                pod,
+                "Normal",
+                "Pulled",
+                &format!("Container image \"{name}\" already present on machine"),
+            );
             return self.begin(pod, object);
         }
         let why = format!(
@@ -278,9 +291,15 @@ impl Inner {
         match pod.deadline {
             None => {
                 running.process.signal("TERM");
-                let seconds = object["metadata"]["deletionGracePeriodSeconds"].as_u64().unwrap_or(30);
+                let seconds =
+                    object["metadata"]["deletionGracePeriodSeconds"].as_u64().unwrap_or(30);
                 pod.deadline = Some(now + Duration::from_secs(seconds));
-                self.event(pod, "Normal", "Killing", &format!("Stopping container {}", pod.container));
+                self.event(
+                    pod,
+                    "Normal",
+                    "Killing",
+                    &format!("Stopping container {}", pod.container),
+                );
             }
             Some(deadline) if deadline <= now => running.process.signal("KILL"),
             Some(_) => {}
@@ -321,9 +340,15 @@ impl Inner {
             pod.restarts += 1;
             self.cluster.rotate_log(&pod.namespace, &pod.name, &pod.container);
             status::restarts(&self.cluster, pod, &ended);
-            self.event(pod, "Warning", "BackOff", &format!(
-                "Back-off restarting failed container {} in pod {}", pod.container, pod.name
-            ));
+            self.event(
+                pod,
+                "Warning",
+                "BackOff",
+                &format!(
+                    "Back-off restarting failed container {} in pod {}",
+                    pod.container, pod.name
+                ),
+            );
             pod.state = State::Waiting(self.clock.monotonic() + BACK_OFF);
             return;
         }

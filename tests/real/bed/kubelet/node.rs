@@ -4,7 +4,7 @@ use paramedic::demo::apiserver::Cluster;
 use serde_json::{Value, json};
 
 /// The names of the nodes.
-pub const NODES: [&str; 2] = ["node-a", "node-b"];
+const NODES: [&str; 2] = ["node-a", "node-b"];
 
 /// Each with room for four cores and 8 GiB.
 pub fn nodes() -> impl Iterator<Item = Value> {
@@ -45,7 +45,10 @@ pub(super) fn choose(cluster: &Cluster, pod: &Value) -> Verdict {
         let (wants_cpu, wants_memory) = requests(pod);
         let room = &node["status"]["allocatable"];
         let selector = pod["spec"]["nodeSelector"].as_object();
-        let selected = selector.into_iter().flatten().all(|(key, value)| node["metadata"]["labels"][key] == *value);
+        let selected = selector
+            .into_iter()
+            .flatten()
+            .all(|(key, value)| node["metadata"]["labels"][key] == *value);
         if node["spec"]["unschedulable"] == true {
             cordoned += 1;
         } else if !selected {
@@ -72,7 +75,10 @@ pub(super) fn choose(cluster: &Cluster, pod: &Value) -> Verdict {
     .map(|(count, why)| format!("{count} {why}"))
     .collect();
     let total = nodes.len();
-    Verdict::No(format!("0/{total} nodes are available: {}. preemption: 0/{total} nodes are available: {total} No preemption victims found for incoming pod.", reasons.join(", ")))
+    Verdict::No(format!(
+        "0/{total} nodes are available: {}. preemption: 0/{total} nodes are available: {total} No preemption victims found for incoming pod.",
+        reasons.join(", ")
+    ))
 }
 
 /// What a pod asks for: thousandths of a core, thousandths of a byte.

@@ -75,7 +75,8 @@ pub(super) fn running(cluster: &Cluster, pod: &Pod, started: &str) {
 pub(super) fn restarts(cluster: &Cluster, pod: &Pod, ended: &Ended) {
     change(cluster, pod, |object| {
         let message = format!(
-            "back-off 10s restarting failed container={} pod={}_{}", pod.container, pod.name, pod.namespace
+            "back-off 10s restarting failed container={} pod={}_{}",
+            pod.container, pod.name, pod.namespace
         );
         let state = json!({ "waiting": { "reason": "CrashLoopBackOff", "message": message } });
         container(object, pod, false, state);
