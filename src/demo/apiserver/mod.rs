@@ -8,6 +8,7 @@
 
 mod admission;
 mod apply;
+mod convert;
 mod delete;
 mod discovery;
 mod gc;
@@ -15,9 +16,12 @@ mod logs;
 mod objects;
 mod patch;
 mod quantity;
+mod quota;
 mod selector;
 mod state;
 mod status;
+mod table;
+mod view;
 mod watch;
 mod websocket;
 mod write;
@@ -34,6 +38,7 @@ pub(super) use self::state::stamp;
 use self::{
     discovery::Resource,
     status::{Failure, Outcome},
+    view::View,
 };
 pub use self::{quantity::quantity, state::Cluster};
 use crate::{
@@ -163,6 +168,8 @@ async fn dispatch(
     let cluster = &server.cluster;
     cluster.allow(verb, &address)?;
     let socket = websocket::asked(head)?;
+    let now = cluster.clock().now();
+    let view = View::new(&head.headers, &parameters, address.resource, now);
     let header = |name| head.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let call = Call {
         cluster,
@@ -177,18 +184,18 @@ async fn dispatch(
         return Err(Failure::unexpected(400, "BadRequest", why));
     }
     match (verb, address.sub.first().map(String::as_str)) {
-        ("get", None) => objects::get(cluster, &address, &parameters),
+        ("get", None) => objects::get(cluster, &address, &parameters, &view?),
         ("get", Some("status")) if address.resource.has_status() => {
-            objects::get(cluster, &address, &parameters)
+            objects::get(cluster, &address, &parameters, &view?)
         }
         ("get", Some("log")) if address.resource.plural == "pods" => {
-            logs::read(cluster, &address, &parameters)
+            logs::read(server, &address, &parameters)
         }
         ("get", Some("proxy")) if address.resource.plural == "pods" => {
             objects::proxy(server, &address, parameters).await
         }
-        ("list", None) => objects::list(cluster, &address, &parameters),
-        ("watch", None) => watch::start(server, address, &parameters, socket),
+        ("list", None) => objects::list(cluster, &address, &parameters, &view?),
+        ("watch", None) => watch::start(server, address, &parameters, view?, socket),
         ("create", None) => write::create(&call),
         ("update", None) => write::update(&call),
         ("patch", None) => write::patch(&call),

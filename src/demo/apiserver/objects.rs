@@ -14,13 +14,18 @@ use super::{
     selector::Selector,
     state::{Cluster, Key},
     status::{Failure, Outcome},
+    view::View,
 };
 use crate::clients::http::Request;
 
-pub(super) fn get(cluster: &Cluster, address: &Address, parameters: &Parameters) -> Outcome {
-    only(parameters, &["resourceVersion", "pretty", "timeout"])?;
-    let object = find(cluster, address)?;
-    Ok(Json(object).into_response())
+pub(super) fn get(
+    cluster: &Cluster,
+    address: &Address,
+    parameters: &Parameters,
+    view: &View,
+) -> Outcome {
+    only(parameters, &["resourceVersion", "pretty", "timeout", "includeObject"])?;
+    Ok(Json(view.one(&find(cluster, address)?)).into_response())
 }
 
 /// The addressed object, or the real server's 404.
@@ -32,7 +37,12 @@ pub(super) fn find(cluster: &Cluster, address: &Address) -> Result<Value, Failur
     found.ok_or_else(|| Failure::not_found(resource, name))
 }
 
-pub(super) fn list(cluster: &Cluster, address: &Address, parameters: &Parameters) -> Outcome {
+pub(super) fn list(
+    cluster: &Cluster,
+    address: &Address,
+    parameters: &Parameters,
+    view: &View,
+) -> Outcome {
     let known = [
         "labelSelector",
         "fieldSelector",
@@ -42,6 +52,9 @@ pub(super) fn list(cluster: &Cluster, address: &Address, parameters: &Parameters
         "resourceVersionMatch",
         "pretty",
         "timeout",
+        "includeObject",
+        // kubectl says so of a plain list too.
+        "watch",
     ];
     only(parameters, &known)?;
     let Resource { plural, store, .. } = *address.resource;
@@ -52,6 +65,7 @@ pub(super) fn list(cluster: &Cluster, address: &Address, parameters: &Parameters
     )?;
     let limit = number(parameters, "limit")?.filter(|limit| *limit > 0).unwrap_or(usize::MAX);
     let state = cluster.lock();
+    version(parameters, state.version)?;
     let start = match parameter(parameters, "continue") {
         "" => Bound::Included((store, String::new(), String::new())),
         token => Bound::Excluded(read_token(token, store, state.oldest)?),
@@ -70,13 +84,29 @@ pub(super) fn list(cluster: &Cluster, address: &Address, parameters: &Parameters
         metadata["remainingItemCount"] = json!(left);
     }
     let items: Vec<&Value> = page.into_iter().map(|(_, object)| object).collect();
-    let body = json!({
-        "kind": format!("{}List", address.resource.kind),
-        "apiVersion": address.resource.api_version(),
-        "metadata": metadata,
-        "items": items,
-    });
-    Ok(Json(body).into_response())
+    Ok(Json(view.list(&items, metadata)).into_response())
+}
+
+/// The state is always the newest; only a list at exactly an older version is more than it can give.
+pub(super) fn version(parameters: &Parameters, newest: u64) -> Result<(), Failure> {
+    let asked = number(parameters, "resourceVersion")?.unwrap_or(0) as u64;
+    let how = parameter(parameters, "resourceVersionMatch");
+    if asked > newest {
+        let why = format!("Too large resource version: {asked}, current: {newest}");
+        return Err(Failure::new(504, "Timeout", why));
+    }
+    match how {
+        "" | "NotOlderThan" => Ok(()),
+        "Exact" if asked == newest => Ok(()),
+        "Exact" => {
+            let why = format!("The resourceVersion for the provided list is too old: {asked}");
+            Err(Failure::new(410, "Expired", why))
+        }
+        other => {
+            let why = format!("resourceVersionMatch: Unsupported value: \"{other}\"");
+            Err(Failure::new(422, "Invalid", why))
+        }
+    }
 }
 
 /// A page token is the version it was made at, and the last object shown.

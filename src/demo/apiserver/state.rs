@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{Address, discovery, status::Failure};
+use super::{Address, discovery, quota, status::Failure};
 use crate::ops::clock::Clock;
 
 /// Changes kept for watchers; an older resource version is answered with 410.
@@ -30,6 +30,7 @@ struct Inner {
     clock: Clock,
     state: Mutex<State>,
     changed: watch::Sender<u64>,
+    logged: watch::Sender<u64>,
 }
 
 /// Resource, namespace, name.
@@ -44,7 +45,7 @@ pub(super) struct State {
     pub history: VecDeque<Change>,
     /// Versions below this are forgotten.
     pub oldest: u64,
-    pub logs: BTreeMap<LogKey, VecDeque<Line>>,
+    pub logs: BTreeMap<LogKey, Log>,
     pub answers: BTreeMap<(String, String, u16, String), Scripted>,
     /// The latest time the state has seen.
     pub now: Timestamp,
@@ -60,6 +61,14 @@ pub(super) struct Change {
     pub key: Key,
     pub before: Option<Value>,
     pub after: Option<Value>,
+}
+
+/// A container's log.
+#[derive(Default)]
+pub(super) struct Log {
+    pub lines: VecDeque<Line>,
+    /// Lines forgotten at the front.
+    pub dropped: u64,
 }
 
 #[derive(Clone)]
@@ -84,6 +93,7 @@ impl Cluster {
             clock: clock.clone(),
             state: Mutex::new(state),
             changed: watch::Sender::new(0),
+            logged: watch::Sender::new(0),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -174,6 +184,9 @@ impl Cluster {
         state.now = self.inner.clock.now();
         let before = state.version;
         let result = work(&mut state);
+        if state.version != before {
+            quota::refresh(&mut state);
+        }
         let version = state.version;
         drop(state);
         if version != before {
@@ -203,7 +216,7 @@ impl Cluster {
     pub fn log_text(&self, namespace: &str, pod: &str) -> String {
         let state = self.lock();
         let own = |(ns, name, _, previous): &LogKey| ns == namespace && name == pod && !previous;
-        let lines = state.logs.iter().filter(|(key, _)| own(key)).flat_map(|(_, lines)| lines);
+        let lines = state.logs.iter().filter(|(key, _)| own(key)).flat_map(|(_, log)| &log.lines);
         lines.fold(String::new(), |text, line| text + &line.text + "\n")
     }
 
@@ -226,10 +239,13 @@ impl Cluster {
     ) {
         let key = (ns.to_owned(), pod.to_owned(), container.to_owned(), previous);
         let mut state = self.lock();
-        let lines = state.logs.entry(key).or_default();
-        lines.extend(text.lines().map(|line| Line { at, text: line.to_owned() }));
-        let over = lines.len().saturating_sub(MAX_LINES);
-        lines.drain(..over);
+        let log = state.logs.entry(key).or_default();
+        log.lines.extend(text.lines().map(|line| Line { at, text: line.to_owned() }));
+        let over = log.lines.len().saturating_sub(MAX_LINES);
+        log.lines.drain(..over);
+        log.dropped += over as u64;
+        drop(state);
+        self.inner.logged.send_modify(|writes| *writes += 1);
     }
 
     /// What a pod's port answers to a path; with a query when only that query is meant. JSON when `body` is JSON.
@@ -312,6 +328,10 @@ impl Cluster {
 
     pub(super) fn clock(&self) -> &Clock {
         &self.inner.clock
+    }
+
+    pub(super) fn logged(&self) -> watch::Receiver<u64> {
+        self.inner.logged.subscribe()
     }
 
     /// Moves with every change.

@@ -5,7 +5,9 @@
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
+use axum::http::{HeaderValue, header};
 use paramedic::{
+    clients::http::{Client, Guard, Request},
     demo::apiserver::{self, ApiServer},
     ops::{clock::Clock, lifecycle::Tasks},
 };
@@ -35,6 +37,7 @@ pub struct Cluster {
     /// The system's clock.
     pub clock: Clock,
     folder: PathBuf,
+    http: Client,
     tasks: Tasks,
 }
 
@@ -48,7 +51,7 @@ pub struct Submit {
     pub name: &'static str,
     /// The Python program.
     pub program: &'static str,
-    /// How many executors; each has one core and 512 MiB.
+    /// How many executors; each has one core and 512 MiB. The program's text `FOLDER` becomes the cluster's folder.
     pub executors: u8,
     /// More settings.
     pub settings: Vec<String>,
@@ -88,14 +91,16 @@ impl Cluster {
         let url = server.url.as_str().trim_end_matches('/').to_owned();
         let folder = bed.folder("cluster");
         let kubelet = Kubelet::start(&tasks, &clock, &api, folder.join("pods"), &url);
-        Self { api, url, kubelet, clock, folder, tasks }
+        let http = Client::new(Guard::default()).unwrap();
+        Self { api, url, kubelet, clock, folder, http, tasks }
     }
 
     /// Submits an application. In client mode the process is the driver, in cluster mode it ends when the driver pod is
     /// created.
     pub fn submit(&self, bed: &Bed, submit: &Submit) -> Process {
         let Submit { version, cluster_mode, name, program, executors, settings } = submit;
-        let file = bed.file(&format!("cluster/{name}.py"), program);
+        let program = program.replace("FOLDER", &self.folder.display().to_string());
+        let file = bed.file(&format!("cluster/{name}.py"), &program);
         let mut command = spark::script_of(*version, &self.folder, "spark-submit");
         let mode = if *cluster_mode { "cluster" } else { "client" };
         command.args(["--master", &format!("k8s://{}", self.url), "--deploy-mode", mode]);
@@ -108,6 +113,9 @@ impl Cluster {
             "spark.executor.memory=512m".to_owned(),
             "spark.executor.cores=1".to_owned(),
             "spark.driver.memory=512m".to_owned(),
+            // All of it is slower by default, for the sake of a big cluster.
+            "spark.kubernetes.allocation.batch.delay=200ms".to_owned(),
+            "spark.kubernetes.executor.eventProcessingInterval=200ms".to_owned(),
             // The submitting JVM ends as soon as the driver pod is there.
             "spark.kubernetes.submission.waitAppCompletion=false".to_owned(),
         ];
@@ -126,6 +134,25 @@ impl Cluster {
         };
         let log = self.folder.join(format!("{name}.submit.log"));
         Process::start(&format!("submit-{name}"), &mut command, log)
+    }
+
+    /// Lets a program that waits for the file `FOLDER/stop` end.
+    pub fn finish(&self) {
+        std::fs::write(self.folder.join("stop"), "").unwrap();
+    }
+
+    /// Calls the API server: status and body.
+    pub async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let url = format!("{}{path}", self.url).parse().unwrap();
+        let mut request = Request::new(method.parse().unwrap(), url, "call the API server");
+        if let Some(body) = body {
+            request.body = Some(body.to_string().into_bytes());
+            request =
+                request.header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        let answer = self.http.send(request).await.unwrap();
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        (answer.status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
     /// Runs a program to its end without blocking the story's thread, which the API server needs. Exit code and output,

@@ -4,6 +4,7 @@
 //! kernel takes the servers with it.
 
 pub mod alertmanager;
+pub mod chaos;
 pub mod cluster;
 pub mod daemon;
 pub mod kubelet;
@@ -14,6 +15,7 @@ pub mod postgres;
 pub mod process;
 pub mod prometheus;
 pub mod spark;
+pub mod steps;
 pub mod synapse;
 
 use std::{

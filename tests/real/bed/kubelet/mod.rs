@@ -13,7 +13,10 @@ mod volumes;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -46,6 +49,8 @@ struct Inner {
     /// The API server, as pods reach it.
     url: String,
     pods: Mutex<BTreeMap<String, Pod>>,
+    /// Size of every `emptyDir`, MiB; 0 when only the machine's disk bounds it.
+    disk: AtomicU32,
 }
 
 /// What the kubelet knows of a pod, by its uid.
@@ -98,6 +103,7 @@ impl Kubelet {
             folder,
             url: url.trim_end_matches('/').to_owned(),
             pods: Mutex::default(),
+            disk: AtomicU32::new(0),
         };
         let kubelet = Self { inner: Arc::new(inner) };
         let (own, stop) = (kubelet.clone(), tasks.stop().draining.clone());
@@ -134,6 +140,11 @@ impl Kubelet {
     pub fn evict(&self, namespace: &str, name: &str, message: &str) {
         self.with(namespace, name, |pod| pod.evicted = Some(message.to_owned()));
         self.signal(namespace, name, "KILL");
+    }
+
+    /// Gives every pod from now on a local disk of so many MiB.
+    pub fn small_disks(&self, mib: u32) {
+        self.inner.disk.store(mib, Ordering::Relaxed);
     }
 
     /// How many processes run.
@@ -277,6 +288,10 @@ impl Inner {
         self.event(pod, "Normal", "Created", &format!("Created container: {}", pod.container));
         let mut command = image::command(&self.cluster, object, &pod.ip, &self.url, &volumes);
         command.current_dir(&folder);
+        let disk = self.disk.load(Ordering::Relaxed);
+        if let (true, Some(local)) = (disk > 0, volumes.empty_dir()) {
+            command = super::chaos::with_small_disk(&command, local, disk);
+        }
         let log = folder.join(format!("{}.log", pod.restarts));
         let process = Process::start(&pod.name, &mut command, log.clone());
         let started = status::now(&self.clock);

@@ -10,29 +10,40 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use paramedic::demo::apiserver::Cluster;
 use serde_json::Value;
 
-/// Mount path to folder.
-pub(super) struct Volumes(BTreeMap<String, PathBuf>);
+/// The folders of a pod.
+#[derive(Default)]
+pub(super) struct Volumes {
+    /// By mount path.
+    folders: BTreeMap<String, PathBuf>,
+    /// Those that are scratch space.
+    empty: Vec<PathBuf>,
+}
 
 impl Volumes {
     /// A text with its mount paths replaced by the folders; the longest path first.
     pub(super) fn rewrite(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for (path, folder) in self.0.iter().rev() {
+        for (path, folder) in self.folders.iter().rev() {
             text = text.replace(path.as_str(), &folder.display().to_string());
         }
         text
     }
 
+    /// The first scratch folder: Spark's local disk.
+    pub(super) fn empty_dir(&self) -> Option<&Path> {
+        self.empty.first().map(PathBuf::as_path)
+    }
+
     /// The folder of a mount path.
     pub(super) fn at(&self, path: &str) -> Option<&Path> {
-        self.0.get(path).map(PathBuf::as_path)
+        self.folders.get(path).map(PathBuf::as_path)
     }
 }
 
 /// Makes the folders; `None` while a config map or secret is not there, as the kubelet waits for it.
 pub(super) fn mount(cluster: &Cluster, pod: &Value, folder: &Path) -> Option<Volumes> {
     let namespace = pod["metadata"]["namespace"].as_str()?;
-    let mut made = BTreeMap::new();
+    let mut made = Volumes::default();
     for mount in pod["spec"]["containers"][0]["volumeMounts"].as_array().into_iter().flatten() {
         let (name, path) = (mount["name"].as_str()?, mount["mountPath"].as_str()?);
         let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
@@ -62,7 +73,10 @@ pub(super) fn mount(cluster: &Cluster, pod: &Value, folder: &Path) -> Option<Vol
                 fs::write(place.join(key), bytes).unwrap();
             }
         }
-        made.insert(path.to_owned(), place);
+        if volume["emptyDir"].is_object() {
+            made.empty.push(place.clone());
+        }
+        made.folders.insert(path.to_owned(), place);
     }
-    Some(Volumes(made))
+    Some(made)
 }
