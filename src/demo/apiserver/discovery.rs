@@ -2,9 +2,12 @@
 
 use axum::{
     Json,
+    http::StatusCode,
     response::{IntoResponse as _, Response},
 };
 use serde_json::{Value, json};
+
+use super::openapi;
 
 /// One resource.
 #[derive(Debug)]
@@ -47,6 +50,9 @@ static TABLE: &[Resource] = resources! {
     "apps" "v1" "deployments" "deployment" "Deployment" ["deploy"], true, "deployments", ["status"];
     "apps" "v1" "replicasets" "replicaset" "ReplicaSet" ["rs"], true, "replicasets", ["status"];
     "apps" "v1" "statefulsets" "statefulset" "StatefulSet" ["sts"], true, "statefulsets", ["status"];
+    // Nothing is stored of these: they are answered.
+    "authorization.k8s.io" "v1" "selfsubjectaccessreviews" "selfsubjectaccessreview" "SelfSubjectAccessReview" [], false, "", [];
+    "authorization.k8s.io" "v1" "selfsubjectrulesreviews" "selfsubjectrulesreview" "SelfSubjectRulesReview" [], false, "", [];
     "batch" "v1" "jobs" "job" "Job" [], true, "jobs", ["status"];
     "coordination.k8s.io" "v1" "leases" "lease" "Lease" [], true, "leases", [];
     "events.k8s.io" "v1" "events" "event" "Event" ["ev"], true, "events", [];
@@ -74,6 +80,11 @@ impl Resource {
     /// Whether its status is written only through the subresource.
     pub(super) fn has_status(&self) -> bool {
         self.subs.contains(&"status")
+    }
+
+    /// A question, not an object.
+    pub(super) fn reviews(&self) -> bool {
+        self.store.is_empty()
     }
 
     /// A kind that a CRD brings, not Kubernetes.
@@ -113,9 +124,20 @@ pub(super) fn answer(segments: &[&str]) -> Option<Response> {
         {
             resources(group, version)
         }
+        ["openapi", "v3"] => openapi::index(TABLE.iter()),
+        ["openapi", "v3", "api", "v1"] => openapi::document(of("", "v1")),
+        ["openapi", "v3", "apis", group, version] => openapi::document(of(group, version)),
+        // Asked by kubectl where v3 is not enough for it; the real server has it, and nobody needs it.
+        ["openapi", "v2"] => {
+            return Some((StatusCode::NOT_FOUND, "404 page not found").into_response());
+        }
         _ => return None,
     };
     Some(Json(body).into_response())
+}
+
+fn of(group: &str, version: &str) -> impl Iterator<Item = &'static Resource> {
+    TABLE.iter().filter(move |r| r.group == group && r.version == version)
 }
 
 fn groups() -> Vec<Value> {
@@ -142,10 +164,10 @@ const VERBS: [&str; 8] =
 
 fn resources(group: &str, version: &str) -> Value {
     let mut list = vec![];
-    for r in TABLE.iter().filter(|r| r.group == group && r.version == version) {
+    for r in of(group, version) {
         list.push(json!({
             "name": r.plural, "singularName": r.singular, "kind": r.kind, "namespaced": r.namespaced,
-            "verbs": VERBS, "shortNames": r.short,
+            "verbs": if r.reviews() { &VERBS[..1] } else { &VERBS[..] }, "shortNames": r.short,
         }));
         for sub in r.subs {
             let verbs: &[&str] =

@@ -8,19 +8,23 @@
 
 mod admission;
 mod apply;
+mod auth;
 mod convert;
 mod delete;
 mod discovery;
 mod gc;
 mod logs;
 mod objects;
+mod openapi;
 mod patch;
+mod protobuf;
 mod quantity;
 mod quota;
 mod selector;
 mod state;
 mod status;
 mod table;
+mod tls;
 mod view;
 mod watch;
 mod websocket;
@@ -33,14 +37,16 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use percent_encoding::percent_decode_str;
+use tokio::net::TcpListener;
 
 pub(super) use self::state::stamp;
 use self::{
     discovery::Resource,
     status::{Failure, Outcome},
+    tls::TlsListener,
     view::View,
 };
-pub use self::{quantity::quantity, state::Cluster};
+pub use self::{quantity::quantity, state::Cluster, tls::Identity};
 use crate::{
     clients::http::{Client, Guard, Url},
     ops::lifecycle::Tasks,
@@ -59,8 +65,29 @@ pub struct ApiServer {
 impl ApiServer {
     /// Serves a cluster until the process drains.
     pub async fn start(tasks: &Tasks, cluster: Cluster) -> anyhow::Result<Self> {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/", listener.local_addr()?).parse()?;
+        Self::serve(tasks, cluster, listener)?;
+        Ok(Self { url })
+    }
+
+    /// The same behind TLS.
+    pub async fn start_tls(
+        tasks: &Tasks,
+        cluster: Cluster,
+        identity: Identity<'_>,
+    ) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("https://{}/", listener.local_addr()?).parse()?;
+        Self::serve(tasks, cluster, TlsListener::new(listener, identity)?)?;
+        Ok(Self { url })
+    }
+
+    fn serve<L>(tasks: &Tasks, cluster: Cluster, listener: L) -> anyhow::Result<()>
+    where
+        L: axum::serve::Listener,
+        L::Addr: std::fmt::Debug,
+    {
         let stop = tasks.stop().draining.clone();
         let http = Client::new(Guard::default())?;
         let server = Server { cluster, http, tasks: tasks.clone() };
@@ -71,7 +98,7 @@ impl ApiServer {
                 .await?;
             Ok(())
         });
-        Ok(Self { url })
+        Ok(())
     }
 }
 
@@ -143,9 +170,11 @@ async fn dispatch(
         .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
         .collect();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let user = server.cluster.caller(&head.headers)?;
     if head.method == Method::GET
         && let Some(known) = discovery::answer(&segments)
     {
+        auth::path(user.as_ref(), head.uri.path())?;
         return Ok(known);
     }
     let address = Address::parse(&segments)?;
@@ -166,7 +195,7 @@ async fn dispatch(
         }
     };
     let cluster = &server.cluster;
-    cluster.allow(verb, &address)?;
+    cluster.allow(user.as_ref(), verb, &address, &parameters)?;
     let socket = websocket::asked(head)?;
     let now = cluster.clock().now();
     let view = View::new(&head.headers, &parameters, address.resource, now);
@@ -182,6 +211,12 @@ async fn dispatch(
     if socket.is_some() && verb != "watch" {
         let why = "only a watch is served through a websocket";
         return Err(Failure::unexpected(400, "BadRequest", why));
+    }
+    if address.resource.reviews() {
+        return match (verb, address.sub.as_slice()) {
+            ("create", []) => auth::review(&call, user.as_ref()),
+            _ => Err(Failure::unexpected(405, "MethodNotAllowed", "a review is only created")),
+        };
     }
     match (verb, address.sub.first().map(String::as_str)) {
         ("get", None) => objects::get(cluster, &address, &parameters, &view?),

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{Address, discovery, quota, status::Failure};
+use super::{auth::User, discovery, quota};
 use crate::ops::clock::Clock;
 
 /// Changes kept for watchers; an older resource version is answered with 410.
@@ -49,7 +49,8 @@ pub(super) struct State {
     pub answers: BTreeMap<(String, String, u16, String), Scripted>,
     /// The latest time the state has seen.
     pub now: Timestamp,
-    denied: BTreeSet<(String, String)>,
+    pub denied: BTreeSet<(String, String)>,
+    pub tokens: BTreeMap<String, User>,
     requests: Vec<String>,
     unexpected: Vec<String>,
 }
@@ -303,23 +304,6 @@ impl Cluster {
         if state.unexpected.len() < MAX_RECORDED {
             state.unexpected.push(call);
         }
-    }
-
-    pub(super) fn allow(&self, verb: &str, address: &Address) -> Result<(), Failure> {
-        let plural = address.resource.plural;
-        let resource = match address.sub.first() {
-            Some(sub) => format!("{plural}/{sub}"),
-            None => plural.to_owned(),
-        };
-        if !self.lock().denied.contains(&(verb.to_owned(), resource.clone())) {
-            return Ok(());
-        }
-        let (group, namespace) = (address.resource.group, &address.namespace);
-        let message = format!(
-            "{plural} is forbidden: User \"system:serviceaccount:paramedic:paramedic\" cannot {verb} resource \
-             \"{resource}\" in API group \"{group}\" in the namespace \"{namespace}\""
-        );
-        Err(Failure::new(403, "Forbidden", message))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

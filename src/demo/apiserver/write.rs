@@ -4,7 +4,7 @@ use axum::{Json, http::StatusCode, response::IntoResponse as _};
 use serde_json::{Value, json};
 
 use super::{
-    Call, Parameters, admission, apply, convert, gc, only, parameter, patch, quota,
+    Call, Parameters, admission, apply, convert, gc, only, parameter, patch, protobuf, quota,
     state::{Key, State},
     status::{Failure, Outcome},
 };
@@ -35,7 +35,8 @@ pub(super) fn body(call: &Call<'_>) -> Result<Value, Failure> {
     if call.content_type.contains("protobuf") {
         let why = "the body of the request was in an unknown format - accepted media types include: application/json, \
                    application/yaml";
-        return Err(Failure::new(415, "UnsupportedMediaType", why));
+        let refused = || Failure::unexpected(415, "UnsupportedMediaType", why);
+        return protobuf::decode(call.body).ok_or_else(refused);
     }
     serde_json::from_slice(call.body).map_err(|error| bad(error.to_string()))
 }

@@ -18,7 +18,7 @@ use super::{
     kubelet::{self, Kubelet},
     process::Process,
     spark::{self, Version},
-    until,
+    tls, until,
 };
 
 /// The namespace of the stories' applications.
@@ -36,6 +36,9 @@ pub struct Cluster {
     pub kubelet: Kubelet,
     /// The system's clock.
     pub clock: Clock,
+    /// The bearer token of kubectl and Spark, where the cluster wants one.
+    pub token: Option<String>,
+    authority: Option<PathBuf>,
     folder: PathBuf,
     http: Client,
     tasks: Tasks,
@@ -74,6 +77,16 @@ impl Submit {
 impl Cluster {
     /// Starts one with the namespaces `default` and `spark-prod`, two nodes, and a service account `spark`.
     pub async fn start(bed: &Bed) -> Self {
+        Self::start_with(bed, false).await
+    }
+
+    /// The same behind TLS, with a certificate authority of its own. The kubelet and the story reach it directly; the
+    /// rest needs the authority and, once there are tokens, one of them.
+    pub async fn start_tls(bed: &Bed) -> Self {
+        Self::start_with(bed, true).await
+    }
+
+    async fn start_with(bed: &Bed, tls: bool) -> Self {
         let (clock, tasks) = (Clock::System, Tasks::default());
         let api = apiserver::Cluster::new(&clock);
         for name in ["default", "kube-system", NAMESPACE] {
@@ -87,12 +100,18 @@ impl Cluster {
         let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount",
                               "metadata": { "name": "spark", "namespace": NAMESPACE } });
         api.put(account).unwrap();
-        let server = ApiServer::start(&tasks, api.clone()).await.unwrap();
+        let (server, authority) = if tls {
+            let made = tls::Made::new(bed);
+            let server = ApiServer::start_tls(&tasks, api.clone(), made.identity()).await;
+            (server.unwrap(), Some(made.authority))
+        } else {
+            (ApiServer::start(&tasks, api.clone()).await.unwrap(), None)
+        };
         let url = server.url.as_str().trim_end_matches('/').to_owned();
         let folder = bed.folder("cluster");
         let kubelet = Kubelet::start(&tasks, &clock, &api, folder.join("pods"), &url);
         let http = Client::new(Guard::default()).unwrap();
-        Self { api, url, kubelet, clock, folder, http, tasks }
+        Self { api, url, kubelet, clock, token: None, authority, folder, http, tasks }
     }
 
     /// Submits an application. In client mode the process is the driver, in cluster mode it ends when the driver pod is
@@ -123,6 +142,13 @@ impl Cluster {
             all.push("spark.driver.host=127.0.0.1".to_owned());
             all.push("spark.driver.bindAddress=127.0.0.1".to_owned());
             all.push(format!("spark.ui.port={}", super::ports::free()));
+        }
+        let way = if *cluster_mode { "authenticate.submission" } else { "authenticate" };
+        if let Some(file) = &self.authority {
+            all.push(format!("spark.kubernetes.{way}.caCertFile={}", file.display()));
+        }
+        if let Some(token) = &self.token {
+            all.push(format!("spark.kubernetes.{way}.oauthToken={token}"));
         }
         all.extend(settings.iter().cloned());
         for setting in all {
@@ -197,6 +223,55 @@ impl Cluster {
             (running.len() == number).then_some(running)
         })
         .await
+    }
+
+    /// Runs kubectl against the story's namespace: exit code, and standard output before standard error.
+    pub async fn kubectl(&self, arguments: &[&str]) -> (i32, String) {
+        self.run(self.kubectl_command(arguments)).await
+    }
+
+    /// The same, and it must succeed.
+    pub async fn kubectl_ok(&self, arguments: &[&str]) -> String {
+        let (code, output) = self.kubectl(arguments).await;
+        assert_eq!(code, 0, "kubectl {arguments:?}: {output}");
+        output
+    }
+
+    /// kubectl, not started yet. Its cache and home are the cluster's folder.
+    pub fn kubectl_command(&self, arguments: &[&str]) -> Command {
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test", "namespace": NAMESPACE } }],
+            "clusters": [{ "name": "test", "cluster": self.trust() }],
+            "users": [{ "name": "test", "user": self.token.as_ref().map_or(json!({}), |token| json!({ "token": token })) }],
+        });
+        let file = self.folder.join("kubeconfig.json");
+        std::fs::write(&file, config.to_string()).unwrap();
+        let mut command = Command::new("kubectl");
+        command.env("KUBECONFIG", file).env("HOME", &self.folder).current_dir(&self.folder);
+        command.args(arguments);
+        command
+    }
+
+    fn trust(&self) -> Value {
+        match &self.authority {
+            Some(file) => json!({ "server": self.url, "certificate-authority": file }),
+            None => json!({ "server": self.url }),
+        }
+    }
+
+    /// A pod of the machine's own programs, without a JVM: `sh -c SCRIPT`.
+    pub async fn shell_pod(&self, name: &str, restart: &str, script: &str) {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": name, "labels": { "app": name } },
+            "spec": { "restartPolicy": restart, "containers": [
+                { "name": "main", "image": "busybox:1", "command": ["sh", "-c", script] },
+            ] },
+        });
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods");
+        let (status, answer) = self.call("POST", &path, Some(&pod)).await;
+        assert_eq!(status, 201, "{answer}");
     }
 
     /// A pod as it is now.

@@ -17,6 +17,7 @@ pub mod prometheus;
 pub mod spark;
 pub mod steps;
 pub mod synapse;
+pub mod tls;
 
 use std::{
     fs,
