@@ -18,7 +18,7 @@ use super::{
     kubelet::{self, Kubelet},
     process::Process,
     spark::{self, Version},
-    tls, until,
+    tls, until, venv,
 };
 
 /// The namespace of the stories' applications.
@@ -247,7 +247,7 @@ impl Cluster {
         });
         let file = self.folder.join("kubeconfig.json");
         std::fs::write(&file, config.to_string()).unwrap();
-        let mut command = Command::new("kubectl");
+        let mut command = Command::new(venv("kubectl").join("bin/kubectl"));
         command.env("KUBECONFIG", file).env("HOME", &self.folder).current_dir(&self.folder);
         command.args(arguments);
         command
