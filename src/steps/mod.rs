@@ -83,15 +83,24 @@ pub trait Memory: Send + Sync {
     /// The Alertmanager instances of a source; of the incident's own without a name.
     fn alertmanagers<'a>(
         &'a self,
-        source: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<Vec<clients::alertmanager::Client>, String>>;
+        _source: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<clients::alertmanager::Client>, String>> {
+        Box::pin(async { Err(NO_DAEMON.to_owned()) })
+    }
 
     /// Incidents before this one that are like it, the newest first.
-    fn similar<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>>;
+    fn similar<'a>(&'a self, _ask: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>> {
+        Box::pin(async { Err(NO_DAEMON.to_owned()) })
+    }
 
     /// Incidents that had a part in the span before this one began, the newest first.
-    fn around<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>>;
+    fn around<'a>(&'a self, _ask: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>> {
+        Box::pin(async { Err(NO_DAEMON.to_owned()) })
+    }
 }
+
+/// What a diagnosis outside the daemon is told when it asks for the past.
+const NO_DAEMON: &str = "only the daemon knows";
 
 /// What to remember.
 #[derive(Clone, Debug, PartialEq, Eq)]

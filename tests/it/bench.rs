@@ -10,7 +10,7 @@ use paramedic::{
     },
     domain::{evidence::Findings, target::Target, template::Scope},
     ops::clock::{Clock, Manual},
-    steps::{Ask, Context, Earlier, Failure, Memory, Spec, Step},
+    steps::{Context, Failure, Memory, Spec, Step},
 };
 
 use crate::fakes;
@@ -47,14 +47,6 @@ impl Memory for NoMemory {
                 Some(source) => Err(format!("there is no source `{source}`")),
             }
         })
-    }
-
-    fn similar<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>> {
-        Box::pin(async move { panic!("no step of this bench has a past: {ask:?}") })
-    }
-
-    fn around<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>> {
-        Box::pin(async move { panic!("no step of this bench has a past: {ask:?}") })
     }
 }
 

@@ -16,13 +16,10 @@ mod bench {
     use futures::future::BoxFuture;
 
     use crate::{
-        clients::{
-            alertmanager,
-            http::{Client, Guard},
-        },
+        clients::http::{Client, Guard},
         domain::template::Scope,
         ops::clock::Clock,
-        steps::{Ask, Context, Earlier, Memory},
+        steps::{Context, Memory},
     };
 
     pub(super) struct Bench {
@@ -38,21 +35,6 @@ mod bench {
     impl Memory for Nothing {
         fn note<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), String>> {
             Box::pin(async { Err("a probe writes no notes".to_owned()) })
-        }
-
-        fn alertmanagers<'a>(
-            &'a self,
-            _: Option<&'a str>,
-        ) -> BoxFuture<'a, Result<Vec<alertmanager::Client>, String>> {
-            Box::pin(async { Err("a probe has no source".to_owned()) })
-        }
-
-        fn similar<'a>(&'a self, _: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>> {
-            Box::pin(async { Err("a probe has no past".to_owned()) })
-        }
-
-        fn around<'a>(&'a self, _: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>> {
-            Box::pin(async { Err("a probe has no past".to_owned()) })
         }
     }
 

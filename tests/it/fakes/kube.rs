@@ -3,7 +3,7 @@
 
 use futures::future::BoxFuture;
 use paramedic::{
-    clients::{self, Cluster, alertmanager, http, kube, spark},
+    clients::{self, Cluster, http, kube, spark},
     demo::{
         apiserver::{self, ApiServer},
         world::{self, World},
@@ -16,7 +16,7 @@ use paramedic::{
         clock::{Clock, Manual},
         lifecycle::Tasks,
     },
-    steps::{Ask, Context, Earlier, Failure, Memory, Outcome, Step},
+    steps::{Context, Failure, Memory, Outcome, Step},
 };
 use serde_json::{Value, json};
 
@@ -37,21 +37,6 @@ struct NoMemory;
 impl Memory for NoMemory {
     fn note<'a>(&'a self, key: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move { panic!("no step here writes a note, but {key} did") })
-    }
-
-    fn alertmanagers<'a>(
-        &'a self,
-        _: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<Vec<alertmanager::Client>, String>> {
-        Box::pin(async { panic!("no step here asks Alertmanager") })
-    }
-
-    fn similar<'a>(&'a self, _: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>> {
-        Box::pin(async { panic!("no step here has a past") })
-    }
-
-    fn around<'a>(&'a self, _: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>> {
-        Box::pin(async { panic!("no step here has a past") })
     }
 }
 

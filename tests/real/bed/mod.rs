@@ -6,7 +6,10 @@
 #![allow(dead_code, reason = "stories of `it` use PostgreSQL only, those of `real` all else")]
 
 pub mod alertmanager;
+pub mod chaos;
+pub mod cluster;
 pub mod daemon;
+pub mod kubelet;
 pub mod metastore;
 pub mod metric;
 pub mod moto;
@@ -15,7 +18,9 @@ pub mod postgres;
 pub mod process;
 pub mod prometheus;
 pub mod spark;
+pub mod steps;
 pub mod synapse;
+pub mod tls;
 
 use std::{
     fs,
