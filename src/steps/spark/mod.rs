@@ -5,7 +5,7 @@ pub mod executors;
 pub mod stages;
 
 /// `1.5 GiB`, for people.
-fn bytes(count: i64) -> String {
+pub(in crate::steps) fn bytes(count: i64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut whole = count.max(0);
     let (mut unit, mut tenths) = (0, 0);
