@@ -269,5 +269,11 @@ steps! {
     SparkApplication => spark::application::Application,
     SparkExecutors => spark::executors::Executors,
     SparkStages => spark::stages::Stages,
+    SparkJobs => spark::jobs::Jobs,
+    SparkSql => spark::sql::Sql,
+    SparkEnvironment => spark::environment::Environment,
+    SparkStreaming => spark::streaming::Streaming,
+    SparkHistory => spark::history::History,
+    SparkThreads => spark::threads::Threads,
     IncidentNote => incident::note::Note,
 }

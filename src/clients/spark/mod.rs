@@ -6,6 +6,7 @@
 //! the right application answers (an IP is reused quickly), and remembers the way that worked. Every failed way is told,
 //! because the fix is usually one setting.
 
+mod detail;
 mod model;
 mod ways;
 
@@ -18,7 +19,10 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
-pub use self::model::{Application, Attempt, Executor, Stage, TaskSummary, time};
+pub use self::{
+    detail::{Environment, History, Job, SqlExecution, Streaming, Thread},
+    model::{Application, Attempt, Executor, Stage, TaskSummary, time},
+};
 use self::{model::Version, ways::Route};
 use super::{Error, Kind, Result, http, kube};
 use crate::domain::target::SparkApp;

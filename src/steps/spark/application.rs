@@ -65,11 +65,7 @@ pub struct Run {
 impl Step for Application {
     const KIND: &'static str = "spark.application";
     const EFFECT: Effect = Effect::Read;
-    const NEEDS: &'static [Need] = &[
-        Need { group: "", resource: "pods", verb: "get" },
-        Need { group: "", resource: "pods", verb: "list" },
-        Need { group: "sparkoperator.k8s.io", resource: "sparkapplications", verb: "get" },
-    ];
+    const NEEDS: &'static [Need] = super::NEEDS;
     const EXAMPLE: &'static str = "{}";
     type Output = Output;
 
@@ -126,7 +122,7 @@ async fn operator(cluster: &Cluster, app: &SparkApp) -> clients::Result<Option<S
 }
 
 impl Run {
-    fn new(application: &Answer) -> Self {
+    pub(super) fn new(application: &Answer) -> Self {
         let attempt = application.attempts.first().cloned().unwrap_or_default();
         let text = |time: Option<jiff::Timestamp>| time.map(|t| t.to_string()).unwrap_or_default();
         Self {
