@@ -25,11 +25,11 @@ use serde::de::DeserializeOwned;
 
 use self::failure::Access;
 pub use self::{
-    objects::{Event, SparkApplication},
+    objects::Event,
     pod::{Container, ContainerState, Pod, one_line},
     pods::{Listed, Log, LogQuery, PodQuery},
     quantity::Quantity,
-    read::{ListQuery, Resource, ServerVersion},
+    read::{Groups, ListQuery, Resource, ServerVersion},
     review::{Answered, Asked},
 };
 use super::{

@@ -3,6 +3,8 @@
 //! Objects stay JSON here: the steps that read them want a handful of fields each, and an object of another version is
 //! then read as far as it goes.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -91,6 +93,17 @@ pub struct ServerVersion {
     pub version: String,
     /// Its clock, from the header `Date`.
     pub date: Option<Timestamp>,
+}
+
+/// API groups a cluster serves, with their versions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Groups(pub BTreeSet<(String, String)>);
+
+impl Groups {
+    /// True when this version of the group is served.
+    pub fn has(&self, group: &str, version: &str) -> bool {
+        self.0.iter().any(|(g, v)| g == group && v == version)
+    }
 }
 
 #[derive(Deserialize)]
@@ -189,6 +202,24 @@ impl Client {
                 return Ok(Listed { items, cut });
             }
         }
+    }
+
+    /// The API groups it serves; every account may ask.
+    pub async fn groups(&self) -> Result<Groups> {
+        let operation = "ask the API server for its groups";
+        let access = Access { verb: "get", group: "", resource: "nonresourceurls", namespace: "" };
+        let said: Value = self.get_json("/apis", operation, &access).await?;
+        let mut found = BTreeSet::new();
+        for group in said["groups"].as_array().into_iter().flatten() {
+            for version in group["versions"].as_array().into_iter().flatten() {
+                if let (Some(group), Some(version)) =
+                    (group["name"].as_str(), version["version"].as_str())
+                {
+                    found.insert((group.to_owned(), version.to_owned()));
+                }
+            }
+        }
+        Ok(Groups(found))
     }
 
     /// Asks the server which version it is.

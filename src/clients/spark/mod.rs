@@ -8,6 +8,7 @@
 
 mod detail;
 mod model;
+pub mod record;
 mod ways;
 
 use std::{

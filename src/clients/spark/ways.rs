@@ -4,7 +4,10 @@ use std::{net::IpAddr, time::Duration};
 
 use serde::de::DeserializeOwned;
 
-use super::{Application, Client, Way};
+use super::{
+    Application, Client, Way,
+    record::{self, Runner},
+};
 use crate::{
     clients::{
         Error, Kind, Result,
@@ -97,10 +100,11 @@ impl Client {
             }
             Way::UiService => {
                 let (kube, driver) = self.alive(driver, operation)?;
-                let name = driver.labels.get("sparkoperator.k8s.io/app-name").ok_or_else(|| {
-                    missing("there is none: the operator did not start this driver")
-                })?;
-                let found = kube.spark_application(&driver.namespace, name).await?;
+                let runner =
+                    Runner::of(&driver.labels).filter(|(runner, _)| *runner != Runner::Submit);
+                let (runner, name) = runner
+                    .ok_or_else(|| missing("there is none: no operator started this driver"))?;
+                let found = record::of_runner(kube, runner, &driver.namespace, &name).await?;
                 if found.ui_service.is_empty() {
                     return Err(missing("the operator made none"));
                 }

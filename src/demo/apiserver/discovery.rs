@@ -1,5 +1,7 @@
 //! Which resources there are, and how clients find out.
 
+use std::collections::BTreeSet;
+
 use axum::{
     Json,
     response::{IntoResponse as _, Response},
@@ -32,7 +34,7 @@ macro_rules! resource {
     };
 }
 
-static TABLE: [Resource; 8] = [
+static TABLE: [Resource; 25] = [
     resource!("" "v1" "pods" "pod" "Pod" ["po"], true),
     resource!("" "v1" "events" "event" "Event" ["ev"], true),
     resource!("" "v1" "services" "service" "Service" ["svc"], true),
@@ -41,9 +43,43 @@ static TABLE: [Resource; 8] = [
     resource!("" "v1" "nodes" "node" "Node" ["no"], false),
     resource!("" "v1" "namespaces" "namespace" "Namespace" ["ns"], false),
     resource!("sparkoperator.k8s.io" "v1beta2" "sparkapplications" "sparkapplication" "SparkApplication" ["sparkapp"], true),
+    resource!("" "v1" "persistentvolumeclaims" "persistentvolumeclaim" "PersistentVolumeClaim" ["pvc"], true),
+    resource!("" "v1" "resourcequotas" "resourcequota" "ResourceQuota" ["quota"], true),
+    resource!("" "v1" "limitranges" "limitrange" "LimitRange" ["limits"], true),
+    resource!("discovery.k8s.io" "v1" "endpointslices" "endpointslice" "EndpointSlice" [], true),
+    resource!("apps" "v1" "deployments" "deployment" "Deployment" ["deploy"], true),
+    resource!("apps" "v1" "replicasets" "replicaset" "ReplicaSet" ["rs"], true),
+    resource!("apps" "v1" "statefulsets" "statefulset" "StatefulSet" ["sts"], true),
+    resource!("apps" "v1" "daemonsets" "daemonset" "DaemonSet" ["ds"], true),
+    resource!("apps" "v1" "controllerrevisions" "controllerrevision" "ControllerRevision" [], true),
+    resource!("batch" "v1" "jobs" "job" "Job" [], true),
+    resource!("batch" "v1" "cronjobs" "cronjob" "CronJob" ["cj"], true),
+    resource!("sparkoperator.k8s.io" "v1beta2" "scheduledsparkapplications" "scheduledsparkapplication" "ScheduledSparkApplication" ["scheduledsparkapp"], true),
+    resource!("sparkoperator.k8s.io" "v1alpha1" "sparkconnects" "sparkconnect" "SparkConnect" ["sparkconn"], true),
+    resource!("spark.apache.org" "v1" "sparkapplications" "sparkapplication" "SparkApplication" ["sparkapp"], true),
+    resource!("metrics.k8s.io" "v1beta1" "pods" "pod" "PodMetrics" [], true),
+    resource!("authorization.k8s.io" "v1" "selfsubjectaccessreviews" "selfsubjectaccessreview" "SelfSubjectAccessReview" [], false),
+    resource!("authorization.k8s.io" "v1" "localsubjectaccessreviews" "localsubjectaccessreview" "LocalSubjectAccessReview" [], true),
 ];
 
+/// Groups another server answers for: they are there only after [`super::Cluster::serve_metrics`].
+const AGGREGATED: [&str; 1] = ["metrics.k8s.io"];
+
 impl Resource {
+    /// Under which name its objects are kept: the plural, unless another group has the same.
+    pub(super) fn key(&self) -> &'static str {
+        match (self.group, self.plural) {
+            ("metrics.k8s.io", "pods") => "pods.metrics.k8s.io",
+            ("spark.apache.org", "sparkapplications") => "sparkapplications.spark.apache.org",
+            _ => self.plural,
+        }
+    }
+
+    /// True when another server answers for it.
+    pub(super) fn is_aggregated(&self) -> bool {
+        AGGREGATED.contains(&self.group)
+    }
+
     /// `v1`, `sparkoperator.k8s.io/v1beta2`.
     pub(super) fn api_version(&self) -> String {
         if self.group.is_empty() {
@@ -86,12 +122,19 @@ pub(super) fn answer(segments: &[&str]) -> Option<Response> {
 
 fn groups() -> Vec<Value> {
     let named = TABLE.iter().filter(|r| !r.group.is_empty());
-    named
-        .map(|r| {
-            let version = json!({ "groupVersion": r.api_version(), "version": r.version });
-            json!({ "name": r.group, "versions": [version.clone()], "preferredVersion": version })
-        })
-        .collect()
+    let groups: BTreeSet<&str> = named.map(|r| r.group).collect();
+    let versions = |group: &str| {
+        let all = TABLE.iter().filter(|r| r.group == group);
+        let all: BTreeSet<(&str, String)> = all.map(|r| (r.version, r.api_version())).collect();
+        let entry =
+            |(version, full): (&str, String)| json!({ "groupVersion": full, "version": version });
+        all.into_iter().map(entry).collect::<Vec<_>>()
+    };
+    let entry = |group: &str| {
+        let all = versions(group);
+        json!({ "name": group, "versions": all, "preferredVersion": all.last() })
+    };
+    groups.into_iter().map(entry).collect()
 }
 
 fn resources(group: &str, version: &str) -> Value {

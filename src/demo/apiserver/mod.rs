@@ -8,6 +8,7 @@
 mod discovery;
 mod logs;
 mod objects;
+mod review;
 mod selector;
 mod state;
 mod status;
@@ -76,9 +77,15 @@ async fn answer(
     method: Method,
     uri: Uri,
     Query(parameters): Query<Parameters>,
+    body: axum::body::Bytes,
 ) -> Response {
     server.cluster.note_request(format!("{method} {uri}"));
-    match dispatch(&server, &method, uri.path(), parameters) {
+    let answer = if method == Method::POST {
+        review::answer(&server.cluster, uri.path(), &body)
+    } else {
+        dispatch(&server, &method, uri.path(), parameters)
+    };
+    match answer {
         Ok(response) => response,
         Err(failure) => {
             if failure.unexpected {
@@ -104,6 +111,9 @@ fn dispatch(server: &Server, method: &Method, path: &str, parameters: Parameters
     }
     let address = Address::parse(&segments)?;
     let cluster = &server.cluster;
+    if !cluster.serves(address.resource) {
+        return Err(Failure::page_not_found());
+    }
     match address.sub.first().map(String::as_str) {
         None if !address.name.is_empty() => {
             cluster.allow("get", &address)?;

@@ -26,7 +26,7 @@ pub(super) fn get(cluster: &Cluster, address: &Address, parameters: &Parameters)
 pub(super) fn find(cluster: &Cluster, address: &Address) -> Result<Value, Failure> {
     let Address { resource, namespace, name, .. } = address;
     let name = name.split(':').next().unwrap_or_default();
-    let key = (resource.plural, namespace.clone(), name.to_owned());
+    let key = (resource.key(), namespace.clone(), name.to_owned());
     let found = cluster.lock().objects.get(&key).cloned();
     found.ok_or_else(|| Failure::not_found(resource.plural, resource.group, name))
 }
@@ -43,7 +43,7 @@ pub(super) fn list(cluster: &Cluster, address: &Address, parameters: &Parameters
         "timeout",
     ];
     only(parameters, &known)?;
-    let plural = address.resource.plural;
+    let plural = address.resource.key();
     let selector = Selector::parse(
         plural,
         parameter(parameters, "labelSelector"),

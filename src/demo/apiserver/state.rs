@@ -47,6 +47,7 @@ pub(super) struct State {
     pub logs: BTreeMap<LogKey, VecDeque<Line>>,
     pub answers: BTreeMap<(String, String, u16, String), Scripted>,
     denied: BTreeSet<(String, String)>,
+    aggregated: bool,
     requests: Vec<String>,
     unexpected: Vec<String>,
 }
@@ -102,7 +103,7 @@ impl Cluster {
             "a {kind} {} a namespace",
             if resource.namespaced { "needs" } else { "has not" }
         );
-        let key = (resource.plural, namespace, name);
+        let key = (resource.key(), namespace, name);
         let mut state = self.lock();
         let before = state.objects.get(&key).cloned();
         state.version += 1;
@@ -201,6 +202,19 @@ impl Cluster {
         self.lock().denied.insert((verb.to_owned(), resource.to_owned()));
     }
 
+    /// Answers for groups of other servers (`metrics.k8s.io`) from now on.
+    pub fn serve_metrics(&self) {
+        self.lock().aggregated = true;
+    }
+
+    pub(super) fn serves(&self, resource: &discovery::Resource) -> bool {
+        !resource.is_aggregated() || self.lock().aggregated
+    }
+
+    pub(super) fn denies(&self, verb: &str, resource: &str) -> bool {
+        self.lock().denied.contains(&(verb.to_owned(), resource.to_owned()))
+    }
+
     /// Forgets all changes so far: older resource versions and page tokens are answered with 410.
     pub fn compact(&self) {
         let mut state = self.lock();
@@ -242,7 +256,7 @@ impl Cluster {
             Some(sub) => format!("{plural}/{sub}"),
             None => plural.to_owned(),
         };
-        if !self.lock().denied.contains(&(verb.to_owned(), resource.clone())) {
+        if !self.denies(verb, &resource) {
             return Ok(());
         }
         let (group, namespace) = (address.resource.group, &address.namespace);

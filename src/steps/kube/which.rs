@@ -95,6 +95,10 @@ impl<'a> Which<'a> {
                         "the id of {target} is not known, and only its id finds its pods"
                     )));
                 }
+                // A Connect server's pod has another role; by its name it is found all the same.
+                if self.role == Some(Role::Driver) && !app.driver_pod.is_empty() {
+                    return by_name(kube, app.namespace.clone(), &app.driver_pod).await;
+                }
                 let labels = self.with_role(format!("spark-app-selector={}", app.app_id));
                 let what = format!("{role}pods of {target}");
                 by_labels(kube, app.namespace.clone(), labels, what).await
