@@ -5,9 +5,11 @@
 pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod doctor;
 pub mod explain;
 pub mod incident;
 pub mod oncall;
+pub mod rbac;
 pub mod schema;
 pub mod serve;
 pub mod test;
@@ -44,6 +46,9 @@ enum Command {
     Test(test::Args),
     /// Prints a JSON Schema for editors
     Schema(schema::Args),
+    /// Prints the Kubernetes Roles that your playbooks need, and nothing more
+    Rbac(rbac::Args),
+    Doctor(doctor::Args),
     /// Who is on call
     #[command(subcommand)]
     Oncall(Oncall),
@@ -133,6 +138,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => explain::run(&args, today, out),
         Command::Test(args) => test::run(&args, today, out),
         Command::Schema(args) => schema::run(&args, out),
+        Command::Doctor(args) => doctor::run(&args, Clock::System, today, out).await,
+        Command::Rbac(args) => rbac::run(&args, today, out),
         Command::Oncall(Oncall::Now(OncallNow { now: asked, from })) => {
             print(&asked.run(&from.oncall(now)?, now)?, from.output)
         }

@@ -19,6 +19,7 @@ pub mod periodic;
 pub mod posts;
 pub mod runs;
 pub mod sync;
+pub mod teams;
 pub mod worker;
 
 use std::{
@@ -120,6 +121,8 @@ pub struct Inner {
     pub oncall: Shared<OnCall>,
     /// Clients per cluster.
     pub clusters: Clusters,
+    /// Teams by namespace.
+    pub namespace_teams: teams::NamespaceTeams,
     /// HTTP for addresses from playbooks.
     pub http: clients::http::Client,
     /// Where messages go.

@@ -198,6 +198,14 @@ macro_rules! steps {
                 match self { $(Self::$variant(inputs) => inputs.needs()),* }
             }
 
+            /// The step that does the work: the repeated one of a kind that runs another.
+            pub fn leaf(&self) -> &Self {
+                match self {
+                    Self::FlowWaitUntil(outer) => outer.repeated(),
+                    _ => self,
+                }
+            }
+
             /// Its inputs, with templates and expressions marked (see [`crate::domain::template::marker`]).
             pub fn inputs(&self) -> serde_json::Result<serde_json::Value> {
                 match self { $(Self::$variant(inputs) => serde_json::to_value(inputs)),* }
@@ -238,6 +246,15 @@ pub struct Entry {
     pub inputs: schemars::Schema,
     /// Schema of its output.
     pub output: schemars::Schema,
+}
+
+/// `1 quota`, `3 quotas`.
+pub(in crate::steps) fn counted(count: usize, noun: &str) -> String {
+    match (count, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (n, Some(stem)) => format!("{n} {stem}ies"),
+        (n, None) => format!("{n} {noun}s"),
+    }
 }
 
 fn findings<T: Serialize>(outcome: Outcome<T>) -> Result<Findings, Failure> {

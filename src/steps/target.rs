@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Need;
 use crate::{
     clients::{
         self, Cluster, kube,
@@ -33,6 +34,33 @@ pub enum TargetSpec {
     Pod(PodSpec),
     /// A Hive Metastore of the cluster's configuration.
     Metastore(MetastoreSpec),
+}
+
+impl TargetSpec {
+    /// The permissions that finding it needs.
+    pub fn needs(&self) -> Vec<&'static Need> {
+        match self {
+            Self::SparkApp(hints) => hints.iter().flat_map(Hint::needs).collect(),
+            Self::Pod(_) | Self::Metastore(_) => vec![],
+        }
+    }
+}
+
+impl Hint {
+    fn needs(&self) -> &'static [Need] {
+        const LIST: Need = Need { group: "", resource: "pods", verb: "list" };
+        const GET: Need = Need { group: "", resource: "pods", verb: "get" };
+        match self {
+            Self::Id(_) | Self::RecentFailuresIn(_) => &[LIST],
+            Self::Pod(_) => &[GET, LIST],
+            Self::Application(_) => &[
+                LIST,
+                Need { group: "sparkoperator.k8s.io", resource: "sparkapplications", verb: "get" },
+                Need { group: "sparkoperator.k8s.io", resource: "sparkconnects", verb: "get" },
+                Need { group: "spark.apache.org", resource: "sparkapplications", verb: "get" },
+            ],
+        }
+    }
 }
 
 /// One way to find a Spark application. The namespace is the alert's label `namespace`.

@@ -17,4 +17,5 @@ mod diagnosis;
 mod homeserver;
 mod metastore;
 mod spark;
+mod spark_details;
 mod synapse;

@@ -34,7 +34,9 @@ impl Quantity {
                 return Some(Self(number.parse::<i64>().ok()? / per));
             }
         }
-        if let Some((number, exponent)) = text.split_once(['e', 'E']).filter(|(_, e)| !e.is_empty())
+        if let Some((number, exponent)) = text
+            .split_once(['e', 'E'])
+            .filter(|(_, e)| e.starts_with(|c: char| c.is_ascii_digit() || c == '+'))
         {
             let exponent: u32 =
                 exponent.trim_start_matches('+').parse().ok().filter(|e| *e <= 18)?;

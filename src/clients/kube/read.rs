@@ -62,6 +62,7 @@ resources! {
     CRON_JOBS = "batch" "v1" "cronjobs" "CronJob" true;
     POD_METRICS = "metrics.k8s.io" "v1beta1" "pods" "PodMetrics" true;
     SPARK_APPLICATIONS = "sparkoperator.k8s.io" "v1beta2" "sparkapplications" "SparkApplication" true;
+    APACHE_APPLICATIONS = "spark.apache.org" "v1" "sparkapplications" "SparkApplication" true;
     SCHEDULED_APPLICATIONS = "sparkoperator.k8s.io" "v1beta2" "scheduledsparkapplications" "ScheduledSparkApplication" true;
     SPARK_CONNECTS = "sparkoperator.k8s.io" "v1alpha1" "sparkconnects" "SparkConnect" true;
 }

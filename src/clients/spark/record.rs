@@ -108,8 +108,7 @@ impl Runner {
         let (resource, group, versions) = match self {
             Self::Kubeflow => (Resource::SPARK_APPLICATIONS, KUBEFLOW, ["v1beta2"].as_slice()),
             Self::Apache => {
-                let resource = Resource { group: APACHE, ..Resource::SPARK_APPLICATIONS };
-                (resource, APACHE, ["v1", "v1beta1", "v1alpha1"].as_slice())
+                (Resource::APACHE_APPLICATIONS, APACHE, ["v1", "v1beta1", "v1alpha1"].as_slice())
             }
             Self::Connect => (Resource::SPARK_CONNECTS, KUBEFLOW, ["v1alpha1"].as_slice()),
             Self::Submit => return None,

@@ -228,7 +228,7 @@ fn mistakes_in_the_form_stop_at_the_first() {
         p.yaml:6:9: error: this step has no kind
            6 |   - id: a
              |         ^
-             = one of hive.metastore, prometheus.query, net.http, net.tcp, flow.wait_until, kube.pods, kube.logs, kube.events, kube.object, spark.application, spark.executors, spark.stages, incident.note
+             = one of hive.metastore, prometheus.query, net.http, net.tcp, flow.wait_until, kube.pods, kube.logs, kube.events, kube.object, kube.node, kube.owners, kube.rollout, kube.quota, kube.pvc, kube.service, kube.access, kube.top, spark.application, spark.executors, spark.stages, spark.jobs, spark.sql, spark.environment, spark.streaming, spark.history, spark.threads, incident.note
         p.yaml:7:5: error: there is no step kind or key `incident.nope`
            7 |     incident.nope: { text: x }
              |     ^

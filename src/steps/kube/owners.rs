@@ -87,6 +87,7 @@ impl Step for Owners {
         Need { group: "sparkoperator.k8s.io", resource: "sparkapplications", verb: "get" },
         Need { group: "sparkoperator.k8s.io", resource: "scheduledsparkapplications", verb: "get" },
         Need { group: "sparkoperator.k8s.io", resource: "sparkconnects", verb: "get" },
+        Need { group: "spark.apache.org", resource: "sparkapplications", verb: "get" },
     ];
     const EXAMPLE: &'static str = "pod: \"{{labels.pod}}\"";
     type Output = Output;
@@ -208,6 +209,7 @@ pub(super) fn state(object: &Value) -> String {
     add("schedule", "/spec/schedule");
     add("state", "/status/applicationState/state");
     add("state", "/status/state");
+    add("state", "/status/currentState/currentStateSummary");
     add("errorMessage", "/status/applicationState/errorMessage");
     parts.join(" ")
 }

@@ -17,7 +17,7 @@ use crate::{
         evidence::{Origin, Passage},
         template::{Input, Name},
     },
-    steps::{Context, Effect, Failure, Need, Outcome, Step},
+    steps::{Context, Effect, Failure, Need, Outcome, Step, counted},
 };
 
 /// Lines of quotas, at most; the fullest come first.
@@ -180,7 +180,8 @@ fn limits(range: &Value) -> Vec<Limit> {
 }
 
 fn summary(namespace: &str, used: &[Used], full: &[Used], limits: usize) -> String {
-    let limits = if limits > 0 { format!("; {limits} limits per pod") } else { String::new() };
+    let limits =
+        if limits > 0 { format!("; {} per pod", counted(limits, "limit")) } else { String::new() };
     let Some(fullest) = used.first() else {
         return format!("namespace {namespace} has no quota{limits}");
     };
@@ -193,7 +194,7 @@ fn summary(namespace: &str, used: &[Used], full: &[Used], limits: usize) -> Stri
         );
     }
     let all: Vec<String> = full.iter().take(3).map(label).collect();
-    format!("{} quotas of {namespace} used up: {}{limits}", full.len(), all.join(", "))
+    format!("{} of {namespace} used up: {}{limits}", counted(full.len(), "quota"), all.join(", "))
 }
 
 #[cfg(test)]

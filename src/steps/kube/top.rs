@@ -194,6 +194,10 @@ mod tests {
         let metrics =
             [json!({ "metadata": { "name": "p" }, "containers": [of("a"), of("b"), of("gone")] })];
         let lines: Vec<_> = usage(&pod, &metrics).iter().map(|u| u.passage().text).collect();
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        pod p container a uses memory 991.2 MiB of 1 GiB (96 %), cpu 1900m of 2000m
+        pod p container b uses memory 991.2 MiB without a limit, cpu 1900m without a limit
+        pod p container gone uses memory 991.2 MiB without a limit, cpu 1900m without a limit
+        "#);
     }
 }

@@ -151,7 +151,7 @@ impl Job {
         let time = super::duration(self.duration_ms);
         let failed = match (self.failed_stages, *failed_tasks) {
             (0, 0) => String::new(),
-            (stages, tasks) => format!(", {stages} failed stages, {tasks} failed tasks"),
+            (stages, tasks) => format!(", failed: {stages} stages, {tasks} tasks"),
         };
         let text = format!(
             "job {id} {status} after {time}: {done_percent} % of {tasks} tasks done, {active_tasks} running{failed}: {name}"
@@ -166,5 +166,5 @@ fn summary(output: &Output) -> String {
         Some(job) => format!("; newest: {}", one_line(&job.passage().text, 160)),
         None => "; none of this status".to_owned(),
     };
-    format!("{running} jobs running, {failed} failed{first} (by {})", via.way)
+    format!("jobs: {running} running, {failed} failed{first} (by {})", via.way)
 }

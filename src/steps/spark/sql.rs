@@ -108,7 +108,7 @@ impl Step for Sql {
             None => "; none of this status".to_owned(),
         };
         let summary =
-            format!("{running} queries running, {failed} failed{first} (by {})", value.via.way);
+            format!("queries: {running} running, {failed} failed{first} (by {})", value.via.way);
         Ok(Outcome { summary, passages, value })
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         spark::{Job, Streaming as Statistics, Via},
     },
     domain::evidence::{Origin, Passage},
-    steps::{Context, Effect, Failure, Need, Outcome, Step},
+    steps::{Context, Effect, Failure, Need, Outcome, Step, counted},
 };
 
 /// Queries in the output, at most.
@@ -246,8 +246,8 @@ fn summary(output: &Output) -> String {
         None => format!("{} (by {way})", output.note),
         Some(oldest) => {
             format!(
-                "{} structured queries; {} (by {way}); no rates: structured streaming has no REST API",
-                output.queries.len(),
+                "{}; {} (by {way}); no rates: structured streaming has no REST API",
+                counted(output.queries.len(), "structured query"),
                 oldest.passage().text
             )
         }
@@ -302,6 +302,9 @@ mod tests {
         ];
         let found = queries(&jobs, "2026-11-23T03:15:00Z".parse().unwrap());
         let lines: Vec<_> = found.iter().map(|query| query.passage().text).collect();
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        query orders batch=2 status=RUNNING begun 300 s ago median=4.0 s failedBatches=0
+        query r2 batch=9 status=FAILED begun 60 s ago failedBatches=1
+        "#);
     }
 }

@@ -12,6 +12,7 @@ pub mod postgres;
 pub mod process;
 pub mod prometheus;
 pub mod spark;
+pub mod steps;
 pub mod synapse;
 
 use std::{

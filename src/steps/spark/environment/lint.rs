@@ -71,7 +71,9 @@ impl Finding {
             Level::Advice => "advice",
         };
         let Self { key, value, why, .. } = self;
-        let text = format!("setting {key}={} {level}: {why}", one_line(value, 120));
+        let equals =
+            if value.is_empty() { String::new() } else { format!("={}", one_line(value, 120)) };
+        let text = format!("setting {key}{equals} {level}: {why}");
         Passage::new(Origin::SparkRest, "settings", text)
     }
 }
@@ -347,7 +349,11 @@ mod tests {
             ("spark.gluten.enabled", "true"),
             ("spark.sql.catalog.lake", "x"),
             ("spark.executor.memory", "4g"),
-        ]), @"");
+        ]), @r#"
+        spark.dynamicAllocation.enable: Spark 3.5 knows no such key; did you mean spark.dynamicAllocation.enabled?
+        spark.executor.memoryOverHead: Spark 3.5 knows no such key; did you mean spark.executor.memoryOverhead?
+        spark.sql.shuffle.partition: Spark 3.5 knows no such key; did you mean spark.sql.shuffle.partitions?
+        "#);
     }
 
     #[test]
@@ -367,7 +373,18 @@ mod tests {
             ("spark.executor.memoryOverhead", "384m"),
             ("spark.memory.offHeap.enabled", "true"),
             ("spark.master", "k8s://https://10.0.0.1:443"),
-        ]), @"");
+        ]), @r#"
+        spark.sql.autoBroadcastJoinThreshold=4g: tables this large are collected in the driver and sent to every executor, which runs both out of memory; keep it below 1g, or -1
+        spark.executor.heartbeatInterval=300s: is not below spark.network.timeout (120 s), so every executor is taken for dead; lower it, or raise spark.network.timeout
+        spark.dynamicAllocation.shuffleTracking.enabled=false: dynamic allocation needs it, an external shuffle service, or decommissioning of shuffle blocks; the application does not start otherwise
+        spark.dynamicAllocation.maxExecutors=4: is less than spark.dynamicAllocation.minExecutors (10); the application does not start
+        spark.memory.offHeap.size: must be set when spark.memory.offHeap.enabled is true; the application does not start
+        spark.driver.maxResultSize=8g: is more than the driver's memory, so a large collect kills the driver instead of the job; set it below spark.driver.memory
+        spark.task.maxFailures=1: one lost executor fails the whole job; the default is 4
+        spark.memory.fraction=0.95: leaves too little heap for user objects, which ends in OutOfMemoryError; the default is 0.6
+        spark.executor.memoryOverhead=384m: is less than a twentieth of the heap: the container is likely to be OOM-killed; a tenth is usual
+        spark.kubernetes.executor.deleteOnTermination: is not false: pods of failed executors are deleted at once, with their logs and exit codes
+        "#);
     }
 
     #[test]
