@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// Prints the Roles and RoleBindings.
+/// Prints roles and bindings for kubectl
 #[derive(Debug, Default, clap::Args)]
 pub struct Args {
     /// Folder of your playbooks; the shipped ones are always in force. Default: that of --config
@@ -33,7 +33,7 @@ pub struct Args {
     /// A namespace that alerts come from; repeat it for each
     #[arg(long, value_name = "NAMESPACE", required_unless_present = "cluster_wide")]
     pub namespace: Vec<String>,
-    /// One ClusterRole for all namespaces instead
+    /// One role for all namespaces instead
     #[arg(long, conflicts_with = "namespace")]
     pub cluster_wide: bool,
     /// Service account to bind, as NAMESPACE/NAME
@@ -149,7 +149,8 @@ fn roles(args: &Args, mut needs: Needs) -> anyhow::Result<Vec<Role>> {
 }
 
 fn rules(permissions: &Permissions) -> Vec<Rule> {
-    let mut verbs: BTreeMap<(&str, &str), (BTreeSet<&str>, BTreeSet<String>)> = BTreeMap::new();
+    type Wanted<'a> = (BTreeSet<&'a str>, BTreeSet<String>);
+    let mut verbs: BTreeMap<(&str, &str), Wanted<'_>> = BTreeMap::new();
     for (permission, playbooks) in permissions {
         let entry = verbs.entry((&permission.group, &permission.resource)).or_default();
         entry.0.insert(&permission.verb);
@@ -247,9 +248,10 @@ fn list(args: &Args, roles: &[Role]) -> anyhow::Result<Value> {
             metadata["namespace"] = json!(namespace);
         }
         let rule = |rule: &Rule| json!({ "apiGroups": [rule.group], "resources": rule.resources, "verbs": rule.verbs });
-        let rules: Vec<Value> = role.rules.iter().map(rule).collect();
-        items
-            .push(json!({ "apiVersion": api, "kind": kind, "metadata": metadata, "rules": rules }));
+        let granted: Vec<Value> = role.rules.iter().map(rule).collect();
+        items.push(
+            json!({ "apiVersion": api, "kind": kind, "metadata": metadata, "rules": granted }),
+        );
         items.push(
             json!({ "apiVersion": api, "kind": format!("{kind}Binding"), "metadata": metadata,
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role.name },
@@ -329,7 +331,7 @@ mod tests {
         let manifest = include_str!("../../deploy/kubernetes/rbac.yaml");
         let mut granted = BTreeSet::new();
         let mut needed = BTreeSet::new();
-        let mut add = |rules: &Value, to: &mut BTreeSet<String>| {
+        let add = |rules: &Value, to: &mut BTreeSet<String>| {
             for rule in rules.as_array().unwrap() {
                 for resource in rule["resources"].as_array().unwrap() {
                     for verb in rule["verbs"].as_array().unwrap() {

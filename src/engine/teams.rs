@@ -77,9 +77,8 @@ impl NamespaceTeams {
             Some(at) if now.duration_since(at) <= GOOD_FOR => {
                 known.teams.get(namespace).map_or(Said::Nothing, |team| Said::Team(team.clone()))
             }
-            Some(_) => Said::Unknown(known.error.clone()),
             None if known.error.is_empty() => Said::Unknown("they were not read yet".to_owned()),
-            None => Said::Unknown(known.error.clone()),
+            Some(_) | None => Said::Unknown(known.error.clone()),
         }
     }
 

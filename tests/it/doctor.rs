@@ -1,7 +1,7 @@
 //! `paramedic doctor` against fakes that are well, and then against each way in which one is not.
 #![allow(clippy::disallowed_methods, reason = "small fakes are spawned as they are")]
 
-use axum::{Json, Router, http::StatusCode, routing::get};
+use axum::{Json, Router, http::StatusCode, response::IntoResponse as _, routing::get};
 use paramedic::{
     cli::doctor::{Finding, State, examine},
     config::Config,
@@ -52,8 +52,6 @@ async fn alertmanager(status: &'static str, date: Option<&'static str>) -> Strin
     };
     serve(Router::new().route("/api/v2/status", get(answer))).await
 }
-
-use axum::response::IntoResponse as _;
 
 async fn history(listed: usize) -> String {
     let all: Vec<_> =
@@ -229,7 +227,11 @@ async fn services_that_are_down_lost_or_empty_are_told_each_in_its_line() {
     world.alertmanager = "http://127.0.0.1:1".to_owned();
     world.history = history(0).await;
     world.prometheus.set("vector(1)", json!("too many samples"));
-    insta::assert_snapshot!(but_always(&world.troubles(&[]).await), @"");
+    insta::assert_snapshot!(but_always(&world.troubles(&[]).await), @r#"
+    FAIL  Prometheus of cluster prod: execution: too many samples -> start it, or correct `clusters.prod.prometheus`
+    warn  History Server of cluster prod: Spark 3.5.9, but it lists no application -> is its log directory the one applications write to (spark.eventLog.dir)?
+    FAIL  Alertmanager HOST of source am: Connection refused (os error 111) -> correct `sources.am.alertmanagers`, or start it
+    "#);
     world.alertmanager = alertmanager("settling", Some("Mon, 23 Nov 2020 05:00:00 GMT")).await;
     world.history =
         serve(Router::new().fallback(|| async { (StatusCode::BAD_GATEWAY, "no") })).await;
@@ -237,17 +239,25 @@ async fn services_that_are_down_lost_or_empty_are_told_each_in_its_line() {
     let said = but_always(&world.troubles(&[]).await);
     let said =
         regex::Regex::new(r"is \d+ s behind").unwrap().replace(&said, "is N s behind").into_owned();
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r#"
+    FAIL  History Server of cluster prod: HTTP 502: no -> start it, or correct `clusters.prod.history`
+    warn  Alertmanager HOST of source am: version 0.28.0, cluster settling -> wait until its peers have found each other
+    FAIL  clock: Alertmanager HOST of source am is N s behind this machine -> let NTP run on both machines
+    "#);
 }
 
 #[tokio::test]
 async fn a_token_without_its_scopes_and_a_wrong_one_are_told() {
     let mut world = World::new().await;
     world.slack.grants("chat:write,channels:read");
-    insta::assert_snapshot!(but_always(&world.troubles(&[]).await), @"");
+    insta::assert_snapshot!(but_always(&world.troubles(&[]).await), @r#"
+    FAIL  Slack scopes: im:write is missing: people cannot be paged by direct message -> add it to the app and install the app again
+    warn  Slack scopes: channels:history is missing: a message whose answer was lost may be sent twice -> add it to the app and install the app again
+    warn  Slack scopes: im:history is missing: a page whose answer was lost may be sent twice -> add it to the app and install the app again
+    "#);
     world.slack.next("auth.test", slack::Trouble::Says("token_revoked"));
     world.slack.grants("chat:write,im:write,im:history,channels:history");
-    insta::assert_snapshot!(but_always(&world.troubles(&[]).await), @"");
+    insta::assert_snapshot!(but_always(&world.troubles(&[]).await), @"FAIL  Slack: Slack says token_revoked: put a valid bot token (xoxb-…) into `slack.token`");
     world.slack.next("auth.test", slack::Trouble::Html502);
     let said = but_always(&world.troubles(&[]).await);
     assert!(
@@ -266,11 +276,11 @@ async fn a_token_without_its_scopes_and_a_wrong_one_are_told() {
 async fn a_room_that_would_not_take_a_card_says_why() {
     let mut world = World::new().await;
     world.matrix.needs_power(&world.room, 50);
-    insta::assert_snapshot!(but_always(&world.troubles(&[]).await), @"");
+    insta::assert_snapshot!(but_always(&world.troubles(&[]).await), @"FAIL  Matrix room ROOM (channel room): messages need power level 50, and the bot has 0 -> raise the bot's power level in the room's settings");
     world.matrix.encrypt(&world.room);
-    insta::assert_snapshot!(but_always(&world.troubles(&[]).await), @"");
+    insta::assert_snapshot!(but_always(&world.troubles(&[]).await), @"FAIL  Matrix room ROOM (channel room): it is encrypted, and a card in clear text would leak -> use another room, or set `matrix.clear_text_in_encrypted_rooms`");
     world.room = world.matrix.closed_room("#closed:test");
-    insta::assert_snapshot!(but_always(&world.troubles(&[]).await), @"");
+    insta::assert_snapshot!(but_always(&world.troubles(&[]).await), @"FAIL  Matrix room ROOM (channel room): the bot is not in it -> invite the bot; it follows the invitation with its first card");
 }
 
 #[tokio::test]
@@ -288,18 +298,37 @@ async fn what_is_not_configured_is_advice_and_bad_files_fail() {
         let lines = found.iter().filter(|f| f.state != State::Ok).map(ToString::to_string);
         lines.collect::<Vec<_>>().join("\n").replace(&folder.display().to_string(), "DIR")
     };
-    insta::assert_snapshot!(said(&bare("")).await, @"");
+    insta::assert_snapshot!(said(&bare("")).await, @r#"
+    warn  on-call: no files: only the built-in operator is paged, on the console -> set `oncall: { dir: … }`
+    warn  heartbeat: not configured: nobody notices when alerts stop coming -> let Prometheus send a Watchdog alert and set `sources.<name>.heartbeat`
+    warn  clusters: none: playbooks cannot look at pods, Spark or metastores -> add `clusters:`
+    warn  sources: none is configured: alerts are taken from anybody on this machine, and no Alertmanager is known -> add `sources:`
+    "#);
     std::fs::create_dir(folder.join("playbooks")).unwrap();
     std::fs::write(folder.join("playbooks/a.yaml"), "name: a\n").unwrap();
     std::fs::write(folder.join("people.yaml"), "people: 3\n").unwrap();
     let config = bare("playbooks: { dir: playbooks }\noncall: { dir: people.yaml }\n");
-    insta::assert_snapshot!(said(&config).await, @"");
+    insta::assert_snapshot!(said(&config).await, @r#"
+    FAIL  playbooks: cannot be used: DIR/playbooks/a.yaml:1: the key `title` is missing -> `paramedic check` shows every mistake
+    FAIL  on-call: cannot be used: DIR/people.yaml:1: this should be a list -> `paramedic check` shows every mistake
+    warn  heartbeat: not configured: nobody notices when alerts stop coming -> let Prometheus send a Watchdog alert and set `sources.<name>.heartbeat`
+    warn  clusters: none: playbooks cannot look at pods, Spark or metastores -> add `clusters:`
+    warn  sources: none is configured: alerts are taken from anybody on this machine, and no Alertmanager is known -> add `sources:`
+    "#);
     // An address in a playbook that the guard refuses; and a store in a place that is none.
     let playbook = "name: a\ntitle: t\nowner: team:x\nmatch: [a=b]\nsteps:\n  - id: a\n    net.http: { url: 'http://10.1.2.3:8080/health' }\n  - id: b\n    net.tcp: { address: '169.254.169.254:80' }\n";
     std::fs::write(folder.join("playbooks/a.yaml"), playbook).unwrap();
     let mut config = bare("playbooks: { dir: playbooks }\n");
     config.store.url = format!("sqlite:{}/nowhere/p.db", folder.display());
-    insta::assert_snapshot!(said(&config).await, @"");
+    insta::assert_snapshot!(said(&config).await, @r#"
+    warn  on-call: no files: only the built-in operator is paged, on the console -> set `oncall: { dir: … }`
+    FAIL  store: cannot write into DIR/nowhere: No such file or directory (os error 2) -> make the folder DIR/nowhere and let the daemon's user write there
+    warn  heartbeat: not configured: nobody notices when alerts stop coming -> let Prometheus send a Watchdog alert and set `sources.<name>.heartbeat`
+    warn  clusters: none: playbooks cannot look at pods, Spark or metastores -> add `clusters:`
+    FAIL  egress: playbook a: 10.1.2.3 is outside the allowed networks; add its network to `egress.allow` to permit it
+    FAIL  egress: playbook a: 169.254.169.254 is a cloud metadata service, which no playbook, label or cluster object may reach -> no setting permits it; take it out of the playbook
+    warn  sources: none is configured: alerts are taken from anybody on this machine, and no Alertmanager is known -> add `sources:`
+    "#);
 }
 
 #[tokio::test]
@@ -312,7 +341,7 @@ async fn applications_that_lose_their_dead_executors_are_counted() {
     world.cluster.put(application("keeps", "false")).unwrap();
     assert_eq!(but_always(&world.troubles(&["spark-prod"]).await), "");
     world.cluster.put(application("loses", "true")).unwrap();
-    insta::assert_snapshot!(but_always(&world.troubles(&["spark-prod"]).await), @"");
+    insta::assert_snapshot!(but_always(&world.troubles(&["spark-prod"]).await), @"warn  cluster prod, evidence: 1 of 2 Spark applications delete the pods of failed executors at once, such as loses -> set spark.kubernetes.executor.deleteOnTermination=false in their sparkConf, and let a job remove old pods");
     world.cluster.deny("list", "sparkapplications");
     assert_eq!(but_always(&world.troubles(&["spark-prod"]).await), "");
 }

@@ -26,6 +26,7 @@ mod kube_workloads;
 mod net_steps;
 mod oncall;
 mod playbooks;
+mod rbac;
 mod spark_details;
 mod spark_steps;
 mod store;

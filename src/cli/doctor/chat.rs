@@ -40,7 +40,7 @@ pub(super) async fn slack(doctor: &Doctor<'_>) -> Seen {
                     State::Fail,
                     what,
                     failure.reason,
-                    unreachable(failure.outcome, "slack.token"),
+                    unreachable(failure.outcome),
                 )
                 .into();
             }
@@ -102,7 +102,7 @@ pub(super) async fn matrix(doctor: &Doctor<'_>) -> Seen {
             )
             .into(),
             Err(failure) => {
-                let remedy = unreachable(failure.outcome, "matrix.token");
+                let remedy = unreachable(failure.outcome);
                 Finding::new(State::Fail, what, failure.reason, remedy).into()
             }
         }
@@ -152,9 +152,10 @@ fn room(what: &str, looked: Result<Obstacle, crate::notify::Failure>) -> Finding
     }
 }
 
-fn unreachable(outcome: Outcome, key: &str) -> String {
+/// A refusal says itself what to do.
+fn unreachable(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::Permanent | Outcome::CardGone => format!("put a valid token into `{key}`"),
-        Outcome::Retry { .. } | Outcome::Unclear => "can this machine reach it?".to_owned(),
+        Outcome::Permanent | Outcome::CardGone => "",
+        Outcome::Retry { .. } | Outcome::Unclear => "can this machine reach it?",
     }
 }

@@ -133,18 +133,27 @@ async fn permissions(
         .collect()
         .await;
     let what = format!("{what}, permissions");
-    let (mut missing, mut failed) = (vec![], None);
+    let mut missing: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut failed = None;
+    let mut count = 0;
     for (answer, question, playbooks) in answers {
         match answer {
             Ok(answered) if answered.allowed => {}
             Ok(_) => {
                 let names: Vec<&str> = playbooks.iter().map(String::as_str).collect();
-                missing.push(format!("{} (for {})", question.label(), names.join(", ")));
+                let what = format!("{} (for {})", question.what(), names.join(", "));
+                count += 1;
+                missing.entry(what).or_default().insert(question.namespace);
             }
             Err(error) => failed = failed.or(Some(error.reason)),
         }
     }
-    missing.sort();
+    let line = |(what, places): (String, BTreeSet<String>)| {
+        let places: Vec<String> = places.into_iter().filter(|place| !place.is_empty()).collect();
+        let joined = places.join(", ");
+        if joined.is_empty() { what } else { format!("{what} in {joined}") }
+    };
+    let missing: Vec<String> = missing.into_iter().map(line).collect();
     if let Some(why) = failed {
         let remedy = "every account may ask; is the API server well?";
         return Finding::new(State::Warn, &what, format!("could not be asked for: {why}"), remedy);
@@ -163,7 +172,7 @@ async fn permissions(
             Finding::new(State::Warn, &what, says, remedy)
         }
         some => {
-            let says = format!("{} of {total} are missing: {}", some.len(), some.join("; "));
+            let says = format!("{count} of {total} are missing: {}", some.join("; "));
             let flags: Vec<String> =
                 doctor.namespaces.iter().map(|n| format!("--namespace {n}")).collect();
             let remedy = format!("paramedic rbac {} | kubectl apply -f -", flags.join(" "));

@@ -69,8 +69,12 @@ pub(super) fn files(config: &Config, now: Timestamp, today: Date) -> (Seen, Need
 fn wrong(what: &str, found: &[Diagnostic]) -> Finding {
     let first = found.iter().find(|diagnostic| diagnostic.is_error()).or(found.first());
     let place = first.map(|d| format!("{}:{}: {}", d.file, d.line, d.message)).unwrap_or_default();
-    let says = format!("{} mistakes; the first: {place}", found.len());
-    Finding::new(State::Fail, what, says, "`paramedic check` shows all of them")
+    let more = match found.len() {
+        0 | 1 => String::new(),
+        n => format!(" (and {} more)", n - 1),
+    };
+    let says = format!("cannot be used: {place}{more}");
+    Finding::new(State::Fail, what, says, "`paramedic check` shows every mistake")
 }
 
 /// The machine, and settings.
@@ -168,7 +172,9 @@ fn egress(doctor: &Doctor<'_>, seen: &mut Seen) {
         }
     }
     for line in refused.iter().take(10) {
-        seen.add(Finding::new(State::Fail, what, line, "add its network to `egress.allow`"));
+        let can_be = line.contains("egress.allow");
+        let remedy = if can_be { "" } else { "no setting permits it; take it out of the playbook" };
+        seen.add(Finding::new(State::Fail, what, line, remedy));
     }
     let looks_at_spark = !doctor.needs.proxy.is_empty();
     let has_kube = config.clusters.values().any(|cluster| cluster.kube.is_some());

@@ -33,7 +33,7 @@ pub struct Resource {
 macro_rules! resources {
     ($($name:ident = $group:literal $version:literal $plural:literal $kind:literal $namespaced:literal;)*) => {
         impl Resource {
-            $(#[doc = $kind]
+            $(#[doc = concat!("`", $kind, "`.")]
             pub const $name: Self = Self {
                 group: $group, version: $version, plural: $plural, kind: $kind, namespaced: $namespaced,
             };)*

@@ -31,15 +31,20 @@ pub struct Answered {
 }
 
 impl Asked {
-    /// `list pods in spark-prod`, `get nodes in the whole cluster`.
-    pub fn label(&self) -> String {
+    /// `list pods`, `get sparkapplications.sparkoperator.k8s.io`.
+    pub fn what(&self) -> String {
         let dot = if self.group.is_empty() { String::new() } else { format!(".{}", self.group) };
         let name = if self.name.is_empty() { String::new() } else { format!(" {}", self.name) };
+        format!("{} {}{dot}{name}", self.verb, self.resource)
+    }
+
+    /// `list pods in namespace spark-prod`, `get nodes in the whole cluster`.
+    pub fn label(&self) -> String {
         let place = match self.namespace.as_str() {
             "" => "the whole cluster".to_owned(),
             namespace => format!("namespace {namespace}"),
         };
-        format!("{} {}{dot}{name} in {place}", self.verb, self.resource)
+        format!("{} in {place}", self.what())
     }
 
     fn attributes(&self) -> Value {

@@ -48,6 +48,7 @@ pub(super) struct State {
     pub answers: BTreeMap<(String, String, u16, String), Scripted>,
     denied: BTreeSet<(String, String)>,
     aggregated: bool,
+    granted: Option<BTreeSet<(String, String, String)>>,
     requests: Vec<String>,
     unexpected: Vec<String>,
 }
@@ -202,6 +203,16 @@ impl Cluster {
         self.lock().denied.insert((verb.to_owned(), resource.to_owned()));
     }
 
+    /// Refuses everything but these from now on: group, resource with its subresource, verb.
+    pub fn grant_only(&self, rules: impl IntoIterator<Item = (String, String, String)>) {
+        self.lock().granted = Some(rules.into_iter().collect());
+    }
+
+    fn grants(&self, group: &str, resource: &str, verb: &str) -> bool {
+        let rule = (group.to_owned(), resource.to_owned(), verb.to_owned());
+        self.lock().granted.as_ref().is_none_or(|granted| granted.contains(&rule))
+    }
+
     /// Answers for groups of other servers (`metrics.k8s.io`) from now on.
     pub fn serve_metrics(&self) {
         self.lock().aggregated = true;
@@ -256,10 +267,10 @@ impl Cluster {
             Some(sub) => format!("{plural}/{sub}"),
             None => plural.to_owned(),
         };
-        if !self.denies(verb, &resource) {
+        let (group, namespace) = (address.resource.group, &address.namespace);
+        if !self.denies(verb, &resource) && self.grants(group, &resource, verb) {
             return Ok(());
         }
-        let (group, namespace) = (address.resource.group, &address.namespace);
         let message = format!(
             "{plural} is forbidden: User \"system:serviceaccount:paramedic:paramedic\" cannot {verb} resource \
              \"{resource}\" in API group \"{group}\" in the namespace \"{namespace}\""

@@ -57,7 +57,7 @@ pub(super) fn of(before: &Value, after: &Value) -> Vec<Change> {
             Change { before: of(&before), after: of(&after), field: field.clone() }
         })
         .collect();
-    changes.sort_by_key(|change| !change.field.ends_with(".image"));
+    changes.sort_by_key(|change| change.field.rsplit('.').next() != Some("image"));
     changes.truncate(MAX_CHANGES);
     changes
 }

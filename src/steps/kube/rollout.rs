@@ -258,7 +258,7 @@ impl Output {
         let Some((at, manager)) = times.last_key_value() else { return };
         self.changed_by = one_line(manager, 120);
         if self.changed.is_empty() || *at > self.changed.as_str() {
-            self.changed = (*at).to_owned();
+            (*at).clone_into(&mut self.changed);
         }
     }
 

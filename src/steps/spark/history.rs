@@ -8,7 +8,7 @@ use super::application::Run;
 use crate::{
     clients::{
         kube::one_line,
-        spark::{Application, History as Server},
+        spark::{Application, Attempt, History as Server},
     },
     domain::{
         evidence::{Origin, Passage},
@@ -172,7 +172,7 @@ fn event_log(found: Option<&Application>, now: jiff::Timestamp) -> EventLog {
 
 fn updated(found: Option<&Application>) -> String {
     let attempt = found.and_then(|found| found.attempts.first());
-    attempt.and_then(|attempt| attempt.updated()).map(|at| at.to_string()).unwrap_or_default()
+    attempt.and_then(Attempt::updated).map(|at| at.to_string()).unwrap_or_default()
 }
 
 /// Finished runs of the same name, newest first, the application itself left out.

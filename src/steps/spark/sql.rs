@@ -109,7 +109,7 @@ impl Step for Sql {
         };
         let summary =
             format!("queries: {running} running, {failed} failed{first} (by {})", value.via.way);
-        Ok(Outcome { summary, passages, value })
+        Ok(Outcome { value, passages, summary })
     }
 }
 

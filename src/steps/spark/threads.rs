@@ -113,7 +113,7 @@ impl Step for Threads {
             main.map(|frame| format!("; main at {}", one_line(frame, 120))).unwrap_or_default();
         let summary =
             format!("threads of {who}: {dead}{}{main} (by {})", all.join(", "), value.via.way);
-        Ok(Outcome { summary, passages, value })
+        Ok(Outcome { value, passages, summary })
     }
 }
 
@@ -191,8 +191,9 @@ impl Thread {
             "" => String::new(),
             by => format!(" blocked by {by}"),
         };
-        let stack: String = self.stack.iter().map(|frame| format!("\n  at {frame}")).collect();
-        let text = format!("thread {} {}{by}{stack}", self.name, self.state);
+        let head = format!("thread {} {}{by}", self.name, self.state);
+        let frames = self.stack.iter().map(String::as_str);
+        let text = std::iter::once(head.as_str()).chain(frames).collect::<Vec<_>>().join("\n  at ");
         Passage::new(Origin::SparkRest, format!("threads of {who}"), text)
     }
 }
