@@ -214,6 +214,9 @@ mod tests {
             "paramedic serve --config a.yaml",
             "paramedic check --config a.yaml playbooks",
             "paramedic oncall now --output json",
+            "paramedic rbac --namespace a --namespace b",
+            "paramedic rbac --cluster-wide --output json",
+            "paramedic doctor --config a.yaml --output json",
             "paramedic whatif --policy p --severity P1",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));

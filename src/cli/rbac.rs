@@ -60,13 +60,18 @@ pub enum Form {
 /// Runs it. `today` is for the age of reviews.
 pub fn run(args: &Args, today: Date, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let config = args.config.as_deref().map(|path| Config::from_process(Some(path))).transpose()?;
+    let by_namespace =
+        config.iter().any(|config| config.clusters.values().any(|c| c.teams_by_namespace));
     let dir = args.playbooks.clone().or(config.and_then(|config| config.playbooks.dir));
     let catalog = match &dir {
         Some(dir) => Catalog::load(dir, Shipped::Used, today),
         None => Catalog::shipped(today),
     };
     let catalog = catalog.map_err(|found| wire::refused("the playbooks", &found))?;
-    let needs = Needs::of(&catalog.playbooks);
+    let mut needs = Needs::of(&catalog.playbooks);
+    if by_namespace {
+        needs.teams_by_namespace();
+    }
     let roles = roles(args, needs)?;
     match args.output {
         Form::Yaml => out.write_all(yaml(args, &roles, catalog.playbooks.len())?.as_bytes())?,
@@ -398,6 +403,17 @@ mod tests {
         assert_eq!(plain.matches("kind: RoleBinding").count(), 2);
         let more = said(&Args { with_proxy: true, ..args(&["a"]) });
         assert!(more.contains("resources: [pods/proxy], verbs: [get]"), "{more}");
+    }
+
+    #[test]
+    fn teams_by_namespace_are_granted_when_a_cluster_uses_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("paramedic.yaml");
+        let cluster = "{ kube: { kubeconfig: {} }, teams_by_namespace: true }";
+        std::fs::write(&file, format!("clusters: {{ prod: {cluster} }}\n")).unwrap();
+        let text = said(&Args { config: Some(file), ..args(&["a"]) });
+        let rule = "  # teams_by_namespace\n  - { apiGroups: [\"\"], resources: [namespaces], verbs: [list] }";
+        assert!(text.contains(rule), "{text}");
     }
 
     #[test]

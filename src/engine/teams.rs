@@ -92,7 +92,14 @@ impl NamespaceTeams {
         let Some(known) = known.get_mut(cluster) else { return };
         match read {
             Ok(teams) => *known = Known { teams, read_at: Some(now), error: String::new() },
-            Err(error) => known.error = one_line(&error.to_string(), 300),
+            Err(error) => {
+                let error = one_line(&error.to_string(), 300);
+                // Once, until it is another one.
+                if error != known.error {
+                    tracing::warn!(cluster, error, "the teams of namespaces could not be read");
+                }
+                known.error = error;
+            }
         }
     }
 }
@@ -122,9 +129,6 @@ impl Engine {
             async |cluster| {
                 let Some(kube) = &cluster.kube else { return };
                 let read = annotated(kube).await;
-                if let Err(error) = &read {
-                    tracing::warn!(cluster = cluster.name, %error, "the teams of namespaces could not be read");
-                }
                 self.namespace_teams.learn(&cluster.name, read, self.now());
             },
         );

@@ -79,6 +79,12 @@ impl Needs {
         needs
     }
 
+    /// Adds what `clusters.<name>.teams_by_namespace` needs.
+    pub fn teams_by_namespace(&mut self) {
+        let need = Need { group: "", resource: "namespaces", verb: "list" };
+        self.add(Permission::of(&need), "teams_by_namespace");
+    }
+
     fn step(&mut self, spec: &Spec, playbook: &Playbook, id: &str) {
         for need in spec.needs() {
             self.add(Permission::of(need), &playbook.name);

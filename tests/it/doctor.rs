@@ -180,9 +180,9 @@ async fn a_missing_permission_names_its_playbooks_and_how_to_grant_it() {
     let world = World::new().await;
     world.cluster.deny("list", "events");
     world.cluster.deny("get", "sparkapplications");
-    insta::assert_snapshot!(but_always(&world.troubles(&["a", "b"]).await), @"");
+    insta::assert_snapshot!(but_always(&world.troubles(&["a", "b"]).await), @"FAIL  cluster prod, permissions: 6 of 14 are missing: get sparkapplications.spark.apache.org (for spark-driver-failed, spark-executor-lost) in a, b; get sparkapplications.sparkoperator.k8s.io (for spark-driver-failed, spark-executor-lost) in a, b; list events (for pod-crashloop, spark-driver-failed, spark-executor-lost) in a, b -> paramedic rbac --namespace a --namespace b | kubectl apply -f -");
     // Without namespaces it may be granted where it is needed, so it is no failure.
-    insta::assert_snapshot!(but_always(&world.troubles(&[]).await), @"");
+    insta::assert_snapshot!(but_always(&world.troubles(&[]).await), @"warn  cluster prod, permissions: 3 of 7 are not granted in the whole cluster: get sparkapplications.spark.apache.org (for spark-driver-failed, spark-executor-lost); get sparkapplications.sparkoperator.k8s.io (for spark-driver-failed, spark-executor-lost); list events (for pod-crashloop, spark-driver-failed, spark-executor-lost) -> say --namespace for each namespace that alerts come from to look there, or grant them (`paramedic rbac`)");
     world.cluster.deny("create", "selfsubjectaccessreviews");
     let said = but_always(&world.troubles(&["a"]).await);
     assert!(

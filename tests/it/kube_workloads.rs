@@ -210,13 +210,17 @@ async fn owners_end_where_they_are_unknown_gone_or_forbidden_and_a_circle_ends()
             .value
             .ends
     };
-    for (name, kind, version) in
-        [("w", "Workflow", "argoproj.io/v1alpha1"), ("j", "Job", "batch/v1"), ("r", "Pod", "v1")]
-    {
+    for (name, kind, version) in [
+        ("w", "Workflow", "argoproj.io/v1alpha1"),
+        ("j", "Job", "batch/v1"),
+        ("r", "Pod", "v1"),
+        ("s", "Node", "v1"),
+    ] {
         rig.cluster.put(owned(pod(name, &json!({})), kind, version, name, "u")).unwrap();
     }
     assert_eq!(ends("w").await, "Workflow/w is of a kind that is not followed");
     assert_eq!(ends("j").await, "Job/j does not exist (any more)");
+    assert_eq!(ends("s").await, "it is a static pod: a file on its node defines it");
     assert_eq!(ends("r").await, "only the first 8 owners were followed");
     rig.cluster.deny("get", "deployments");
     let why = ends("web-2-x").await;
@@ -237,6 +241,7 @@ async fn an_executor_leads_through_its_driver_to_its_operator_s_record_and_a_pod
     let found = rig.run::<Owners>("{ pod: \"{{labels.pod}}\" }").await.unwrap();
     insta::assert_snapshot!(found.summary, @"Pod/etl-daily-93c1a78b2f4d6e10-exec-2 owned by Pod/etl-daily-driver owned by SparkApplication/etl-daily (state=RUNNING)");
     rig.cluster.put(pod("alone", &json!({}))).unwrap();
+    assert!(skipped(rig.run::<Rollout>("{ kind: deployment }").await).contains("without `name`"));
     rig.target = Some(target("alone"));
     assert_eq!(
         skipped(rig.run::<Rollout>("{}").await),

@@ -87,15 +87,12 @@ async fn api(doctor: &Doctor<'_>, what: &str, kube: &Client, teams: bool) -> See
     seen
 }
 
-/// One line about all permissions.
-async fn permissions(
+/// Every permission in question, with the playbooks that need it.
+fn questions(
     doctor: &Doctor<'_>,
-    what: &str,
-    kube: &Client,
     served: &Groups,
     teams: bool,
-) -> Finding {
-    let everywhere = doctor.namespaces.is_empty();
+) -> BTreeMap<Asked, BTreeSet<String>> {
     let mut asked: BTreeMap<Asked, BTreeSet<String>> = BTreeMap::new();
     let mut add = |permissions: &Permissions, namespace: &str| {
         let known = permissions.iter().filter(|(permission, _)| is_served(permission, served));
@@ -112,20 +109,29 @@ async fn permissions(
     };
     add(&doctor.needs.cluster, "");
     add(&doctor.needs.default_namespace, "default");
-    if everywhere {
+    if doctor.namespaces.is_empty() {
         add(&doctor.needs.namespaced, "");
     }
     for namespace in doctor.namespaces {
         add(&doctor.needs.namespaced, namespace);
     }
     if teams {
-        let list = Asked {
-            verb: "list".to_owned(),
-            resource: "namespaces".to_owned(),
-            ..Asked::default()
-        };
+        let (verb, resource) = ("list".to_owned(), "namespaces".to_owned());
+        let list = Asked { verb, resource, ..Asked::default() };
         asked.entry(list).or_default().insert("teams_by_namespace".to_owned());
     }
+    asked
+}
+
+/// One line about all permissions.
+async fn permissions(
+    doctor: &Doctor<'_>,
+    what: &str,
+    kube: &Client,
+    served: &Groups,
+    teams: bool,
+) -> Finding {
+    let asked = questions(doctor, served, teams);
     let total = asked.len();
     let answers: Vec<_> = stream::iter(asked)
         .map(async |(question, playbooks)| (kube.may_we(&question).await, question, playbooks))
@@ -134,7 +140,6 @@ async fn permissions(
         .await;
     let what = format!("{what}, permissions");
     let mut missing: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let mut failed = None;
     let mut count = 0;
     for (answer, question, playbooks) in answers {
         match answer {
@@ -145,7 +150,15 @@ async fn permissions(
                 count += 1;
                 missing.entry(what).or_default().insert(question.namespace);
             }
-            Err(error) => failed = failed.or(Some(error.reason)),
+            Err(error) => {
+                let says = format!("could not be asked for: {}", error.reason);
+                return Finding::new(
+                    State::Warn,
+                    &what,
+                    says,
+                    "every account may ask; is the API server well?",
+                );
+            }
         }
     }
     let line = |(what, places): (String, BTreeSet<String>)| {
@@ -154,31 +167,30 @@ async fn permissions(
         if joined.is_empty() { what } else { format!("{what} in {joined}") }
     };
     let missing: Vec<String> = missing.into_iter().map(line).collect();
-    if let Some(why) = failed {
-        let remedy = "every account may ask; is the API server well?";
-        return Finding::new(State::Warn, &what, format!("could not be asked for: {why}"), remedy);
+    verdict(doctor, &what, (count, total), &missing)
+}
+
+fn verdict(
+    doctor: &Doctor<'_>,
+    what: &str,
+    (count, total): (usize, usize),
+    missing: &[String],
+) -> Finding {
+    let everywhere = doctor.namespaces.is_empty();
+    let joined = missing.join("; ");
+    if missing.is_empty() {
+        let place = if everywhere { "the whole cluster" } else { &doctor.namespaces.join(", ") };
+        return Finding::ok(what, format!("all {total} that the playbooks need, in {place}"));
     }
-    let place =
-        if everywhere { "the whole cluster".to_owned() } else { doctor.namespaces.join(", ") };
-    match missing.as_slice() {
-        [] => Finding::ok(&what, format!("all {total} that the playbooks need, in {place}")),
-        some if everywhere => {
-            let says = format!(
-                "{} of {total} are not granted in the whole cluster: {}",
-                some.len(),
-                some.join("; ")
-            );
-            let remedy = "say --namespace for each namespace that alerts come from to look there, or grant them (`paramedic rbac`)";
-            Finding::new(State::Warn, &what, says, remedy)
-        }
-        some => {
-            let says = format!("{count} of {total} are missing: {}", some.join("; "));
-            let flags: Vec<String> =
-                doctor.namespaces.iter().map(|n| format!("--namespace {n}")).collect();
-            let remedy = format!("paramedic rbac {} | kubectl apply -f -", flags.join(" "));
-            Finding::new(State::Fail, &what, says, remedy)
-        }
+    if everywhere {
+        let says = format!("{count} of {total} are not granted in the whole cluster: {joined}");
+        let remedy = "say --namespace for each namespace that alerts come from to look there, or grant them (`paramedic rbac`)";
+        return Finding::new(State::Warn, what, says, remedy);
     }
+    let flags: Vec<String> =
+        doctor.namespaces.iter().map(|namespace| format!("--namespace {namespace}")).collect();
+    let remedy = format!("paramedic rbac {} | kubectl apply -f -", flags.join(" "));
+    Finding::new(State::Fail, what, format!("{count} of {total} are missing: {joined}"), remedy)
 }
 
 /// What nobody installed needs no permission.

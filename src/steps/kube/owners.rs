@@ -152,6 +152,10 @@ pub(super) async fn follow(kube: &Client, namespace: &str, pod: &str) -> Result<
         let resource = Resource::of(&owner.api_version, &owner.kind);
         let name = owner.name.clone();
         chain.owners.push(owner);
+        if resource == Some(Resource::NODES) {
+            "it is a static pod: a file on its node defines it".clone_into(&mut chain.ends);
+            break;
+        }
         let Some(resource) = resource else {
             chain.ends = format!("{label} is of a kind that is not followed");
             break;

@@ -169,6 +169,11 @@ impl Rollout {
             object["kind"] = resource.kind.into();
             return Ok((namespace, object));
         }
+        if self.kind.is_some() {
+            return Err(Failure::Skipped(
+                "`kind` says nothing without `name`; set both".to_owned(),
+            ));
+        }
         let (namespace, pod) = owners::start(context, None, self.namespace.as_ref()).await?;
         let chain = owners::follow(kube, &namespace, &pod).await?;
         let last = chain.owners.last().cloned().unwrap_or_default();
