@@ -5,9 +5,11 @@
 pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod doctor;
 pub mod explain;
 pub mod incident;
 pub mod oncall;
+pub mod rbac;
 pub mod reload;
 pub mod schema;
 pub mod serve;
@@ -46,6 +48,9 @@ enum Command {
     Test(test::Args),
     /// Prints a JSON Schema for editors
     Schema(schema::Args),
+    /// Prints the Kubernetes Roles that your playbooks need, and nothing more
+    Rbac(rbac::Args),
+    Doctor(doctor::Args),
     /// Who is on call
     #[command(subcommand)]
     Oncall(Oncall),
@@ -137,6 +142,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => explain::run(&args, today, out),
         Command::Test(args) => test::run(&args, today, out),
         Command::Schema(args) => schema::run(&args, out),
+        Command::Doctor(args) => doctor::run(&args, Clock::System, today, out).await,
+        Command::Rbac(args) => rbac::run(&args, today, out),
         Command::Oncall(Oncall::Now(OncallNow { now: asked, from })) => {
             print(&asked.run(&from.oncall(now)?, now)?, from.output)
         }
@@ -212,6 +219,9 @@ mod tests {
             "paramedic serve --config a.yaml",
             "paramedic check --config a.yaml playbooks",
             "paramedic oncall now --output json",
+            "paramedic rbac --namespace a --namespace b",
+            "paramedic rbac --cluster-wide --output json",
+            "paramedic doctor --config a.yaml --output json",
             "paramedic whatif --policy p --severity P1",
             "paramedic store migrate --dry-run --config a.yaml",
             "paramedic store check --output json",

@@ -13,7 +13,10 @@ use crate::{
         incident::{self, correlate::GroupBy},
         matcher::Matcher,
     },
-    engine::{self, Engine, Options, Shared, channels::Channels, heartbeats::Heartbeat},
+    engine::{
+        self, Engine, Options, Shared, channels::Channels, heartbeats::Heartbeat,
+        teams::NamespaceTeams,
+    },
     notify::{
         Channel,
         console::Console,
@@ -67,6 +70,13 @@ pub async fn wire(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Resul
         oncall: Shared::new(oncall),
         clusters: Clusters::new(clusters),
         wrong_files: Shared::default(),
+        namespace_teams: NamespaceTeams::new(
+            config
+                .clusters
+                .iter()
+                .filter(|(_, c)| c.teams_by_namespace)
+                .map(|(name, _)| name.clone()),
+        ),
         channels: channels(config, &http, &clock, console)?,
         owner: owner()?,
         started_at: now,
@@ -98,7 +108,8 @@ pub fn store(config: &config::Store) -> store::Settings {
     }
 }
 
-fn guard(config: &Config) -> anyhow::Result<http::Guard> {
+/// The egress guard.
+pub fn guard(config: &Config) -> anyhow::Result<http::Guard> {
     let allow = config.egress.allow.iter().map(|network| network.as_str().parse());
     let allow: Result<_, _> = allow.collect();
     Ok(http::Guard { allow: allow.map_err(anyhow::Error::msg).context("egress.allow")? })
@@ -158,21 +169,11 @@ fn channels(
     console: Console,
 ) -> anyhow::Result<Channels> {
     let mut transports = vec![Channel::Console(console)];
-    if let Some(slack) = &config.slack {
-        let api_url = match &slack.api_url {
-            Some(url) => url.get().clone(),
-            None => SlackSettings::API.parse().context("the address of Slack's API")?,
-        };
-        let settings = SlackSettings { token: slack.token.get(), api_url };
-        transports.push(Channel::Slack(Slack::new(http.clone(), settings, clock.clone())));
+    if let Some(settings) = &config.slack {
+        transports.push(Channel::Slack(slack(settings, http, clock)?));
     }
-    if let Some(matrix) = &config.matrix {
-        let settings = MatrixSettings {
-            homeserver: matrix.homeserver.get().clone(),
-            token: matrix.token.get(),
-            clear_text_in_encrypted_rooms: matrix.clear_text_in_encrypted_rooms,
-        };
-        transports.push(Channel::Matrix(Matrix::new(http.clone(), settings, clock.clone())));
+    if let Some(settings) = &config.matrix {
+        transports.push(Channel::Matrix(matrix(settings, http, clock)));
     }
     if let Some(webhook) = &config.webhook {
         let settings = WebhookSettings { secrets: vec![webhook.secret.get()] };
@@ -188,7 +189,32 @@ fn channels(
     Ok(channels)
 }
 
-async fn cluster(
+/// The Slack workspace.
+pub fn slack(
+    settings: &config::Slack,
+    http: &http::Client,
+    clock: &Clock,
+) -> anyhow::Result<Slack> {
+    let api_url = match &settings.api_url {
+        Some(url) => url.get().clone(),
+        None => SlackSettings::API.parse().context("the address of Slack's API")?,
+    };
+    let settings = SlackSettings { token: settings.token.get(), api_url };
+    Ok(Slack::new(http.clone(), settings, clock.clone()))
+}
+
+/// The Matrix account.
+pub fn matrix(settings: &config::Matrix, http: &http::Client, clock: &Clock) -> Matrix {
+    let settings = MatrixSettings {
+        homeserver: settings.homeserver.get().clone(),
+        token: settings.token.get(),
+        clear_text_in_encrypted_rooms: settings.clear_text_in_encrypted_rooms,
+    };
+    Matrix::new(http.clone(), settings, clock.clone())
+}
+
+/// The clients of one cluster; nothing is asked yet.
+pub async fn cluster(
     name: &str,
     settings: &config::Cluster,
     http: &http::Client,

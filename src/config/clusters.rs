@@ -29,6 +29,9 @@ pub struct Cluster {
     pub metastores: BTreeMap<String, Metastore>,
     /// Databases by name, for `sql.query` and `hive.database`.
     pub databases: BTreeMap<String, Database>,
+    /// Namespaces name the team of their alerts in the annotation `paramedic.io/team`, which counts when no team's `owns`
+    /// fits. Needs `list` on namespaces in the whole cluster.
+    pub teams_by_namespace: bool,
     /// S3 buckets by name.
     pub s3: BTreeMap<String, Bucket>,
 }
@@ -102,6 +105,12 @@ impl Cluster {
         let key = format!("clusters.{name}");
         if !is_name(name) {
             problems.name("clusters", name);
+        }
+        if self.teams_by_namespace && self.kube.is_none() {
+            problems.add(
+                format!("{key}.teams_by_namespace"),
+                "needs `kube`: without it no namespace can be read",
+            );
         }
         for metastore in self.metastores.keys().filter(|name| !is_name(name)) {
             problems.name(format!("{key}.metastores"), metastore);

@@ -11,6 +11,18 @@ pub fn closest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
         .map(|(_, name)| name)
 }
 
+/// The name at most `most` letters away from `word`, letter case ignored; ties go to the first.
+pub fn near<'a>(word: &str, names: &[&'a str], most: usize) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    names
+        .iter()
+        .filter(|name| name.len().abs_diff(word.len()) <= most)
+        .map(|name| (distance(&word, &name.to_lowercase()), *name))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
 /// Optimal string alignment: insert, delete, replace, swap neighbours. Both are cut at 64 characters.
 fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().take(64).collect();
@@ -43,5 +55,7 @@ mod tests {
         assert_eq!(closest("serverity", &names), Some("severity"));
         assert_eq!(closest("remedies", &names), None);
         assert_eq!(closest("", &names), None);
+        assert_eq!(near("Severty", &names, 2), Some("severity"));
+        assert_eq!((near("sevrty!", &names, 2), near("", &names, 2)), (None, None));
     }
 }

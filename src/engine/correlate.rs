@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::{Engine, Source, alarm::Alarm, change::include, heartbeats};
+use super::{Engine, Source, alarm::Alarm, change::include, heartbeats, teams::Said};
 use crate::{
     domain::{
         alert::{self, Alert, Envelope, Labels, Rejected, Status},
@@ -340,8 +340,9 @@ impl Engine {
     /// What the card must say besides: groups that could not be used, playbooks whose condition could not be answered.
     fn caveats(&self, group: &Group, state: Option<&Incident>) -> Vec<Command> {
         let note = group.note.filter(|_| state.is_none()).map(str::to_owned);
+        let team = self.team_caveat(&group.first.labels).filter(|_| state.is_none());
         let notes: BTreeSet<String> =
-            note.into_iter().chain(self.unanswered(&group.fired())).collect();
+            note.into_iter().chain(team).chain(self.unanswered(&group.fired())).collect();
         let is_new = |text: &String| state.is_none_or(|s| !s.caveats.contains(text));
         notes.into_iter().filter(is_new).map(Command::Caveat).collect()
     }
@@ -349,7 +350,11 @@ impl Engine {
     /// Who owns alerts with these labels.
     pub(super) fn routing(&self, labels: &Labels) -> Routing {
         let oncall = self.oncall.get();
-        if let Some(team) = oncall.team_for(labels, None) {
+        let namespace = match self.namespace_team(labels) {
+            Said::Team(team) => Some(team),
+            Said::Nothing | Said::Unknown(_) => None,
+        };
+        if let Some(team) = oncall.team_for(labels, namespace.as_deref()) {
             return Routing {
                 team: team.id.clone(),
                 policy: team.policy.clone(),

@@ -1,6 +1,6 @@
 //! Which playbooks an incident's alerts lead to, on which targets. Alerts that lead to the same target share one run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use jiff::SignedDuration;
@@ -119,12 +119,11 @@ impl Engine {
         playbook: &Playbook,
         members: &[&correlate::Member],
     ) -> (Found, Vec<String>) {
-        let Some(spec) = &playbook.target else {
-            let all = members.iter().map(|m| (*m).clone()).collect();
-            return (Found::from([("alert".to_owned(), (None, all))]), vec![]);
-        };
         let mut found = Found::new();
-        let mut caveats = vec![];
+        let mut caveats = self.strangers(members);
+        let Some(spec) = &playbook.target else {
+            return (without_target("alert", members), caveats);
+        };
         for member in members {
             let label = member.labels.get("cluster").map_or("", String::as_str);
             let cluster = self.clusters.for_label(label);
@@ -144,8 +143,7 @@ impl Engine {
         }
         if found.is_empty() {
             // Steps that need no target still run; the others say why not.
-            let all = members.iter().map(|m| (*m).clone()).collect();
-            found.insert("none".to_owned(), (None, all));
+            found = without_target("none", members);
         }
         let max = playbook.limits.max_targets;
         if found.len() > max {
@@ -159,6 +157,31 @@ impl Engine {
             found = by_size.into_iter().take(max).collect();
         }
         (found, caveats)
+    }
+
+    /// What to say of alerts whose cluster is none of ours: the steps that look at it are skipped, the others run.
+    fn strangers(&self, members: &[&correlate::Member]) -> Vec<String> {
+        let known: Vec<&str> = self.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+        if known.is_empty() {
+            return vec![];
+        }
+        let labels = members.iter().map(|m| m.labels.get("cluster").map_or("", String::as_str));
+        let strange: BTreeSet<&str> =
+            labels.filter(|label| self.clusters.for_label(label).is_none()).collect();
+        let all = known.join(", ");
+        let said = |label: &str| match label {
+            "" => format!(
+                "the alert has no label `cluster`, and none of the configured clusters is called `default`: {all}"
+            ),
+            label => {
+                let label: String = label.chars().take(63).collect();
+                format!(
+                    "cluster `{}` is not configured; configured are: {all}",
+                    label.escape_debug()
+                )
+            }
+        };
+        strange.into_iter().take(3).map(said).collect()
     }
 
     fn new_run(
@@ -193,6 +216,21 @@ impl Engine {
             caveats: vec![],
         }
     }
+}
+
+/// One run for all, or where they come from several clusters one for each: its steps look at one.
+fn without_target(key: &str, members: &[&correlate::Member]) -> Found {
+    let cluster = |m: &correlate::Member| m.labels.get("cluster").cloned().unwrap_or_default();
+    let clusters: BTreeSet<String> = members.iter().map(|m| cluster(m)).collect();
+    let mut found = Found::new();
+    for member in members {
+        let key = match (clusters.len(), cluster(member)) {
+            (0 | 1, _) => key.to_owned(),
+            (_, cluster) => format!("{key}/{cluster}"),
+        };
+        found.entry(key).or_insert((None, vec![])).1.push((*member).clone());
+    }
+    found
 }
 
 /// An earlier run of the same playbook and target that is too young to repeat.

@@ -21,6 +21,7 @@ pub mod posts;
 pub mod runs;
 mod storms;
 pub mod sync;
+pub mod teams;
 pub mod worker;
 
 use std::{
@@ -130,6 +131,8 @@ pub struct Inner {
     pub oncall: Shared<OnCall>,
     /// Clients per cluster.
     pub clusters: Clusters,
+    /// Teams by namespace.
+    pub namespace_teams: teams::NamespaceTeams,
     /// HTTP for addresses from playbooks.
     pub http: clients::http::Client,
     /// What is wrong with reloaded files; "" for what was looked at and is right.

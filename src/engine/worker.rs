@@ -40,6 +40,7 @@ pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
 impl Engine {
     /// Starts the correlator and one claim loop per lane.
     pub fn start(&self, tasks: &Tasks) {
+        self.keep_teams(tasks);
         let engine = self.clone();
         let stop = tasks.stop().clone();
         tasks.spawn("engine.correlate", async move {

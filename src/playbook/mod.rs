@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod diagnostic;
 pub mod lint;
 pub mod model;
+pub mod needs;
 pub mod oncall;
 pub mod plan;
 pub mod raw;

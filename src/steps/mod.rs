@@ -270,6 +270,14 @@ macro_rules! steps {
                 match self { $(Self::$variant(inputs) => inputs.needs()),* }
             }
 
+            /// The step that does the work: the repeated one of a kind that runs another.
+            pub fn leaf(&self) -> &Self {
+                match self {
+                    Self::FlowWaitUntil(outer) => outer.repeated(),
+                    _ => self,
+                }
+            }
+
             /// Its inputs, with templates and expressions marked (see [`crate::domain::template::marker`]).
             pub fn inputs(&self) -> serde_json::Result<serde_json::Value> {
                 match self { $(Self::$variant(inputs) => serde_json::to_value(inputs)),* }
@@ -312,6 +320,15 @@ pub struct Entry {
     pub output: schemars::Schema,
 }
 
+/// `1 quota`, `3 quotas`.
+pub(in crate::steps) fn counted(count: usize, noun: &str) -> String {
+    match (count, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (n, Some(stem)) => format!("{n} {stem}ies"),
+        (n, None) => format!("{n} {noun}s"),
+    }
+}
+
 fn findings<T: Serialize>(outcome: Outcome<T>) -> Result<Findings, Failure> {
     let Outcome { value, passages, summary } = outcome;
     let value = serde_json::to_value(value).map_err(|error| {
@@ -343,9 +360,23 @@ steps! {
     KubeLogs => kube::logs::Logs,
     KubeEvents => kube::events::Events,
     KubeObject => kube::object::Object,
+    KubeNode => kube::node::Node,
+    KubeOwners => kube::owners::Owners,
+    KubeRollout => kube::rollout::Rollout,
+    KubeQuota => kube::quota::Quota,
+    KubePvc => kube::pvc::Pvc,
+    KubeService => kube::service::Service,
+    KubeAccess => kube::access::Access,
+    KubeTop => kube::top::Top,
     SparkApplication => spark::application::Application,
     SparkExecutors => spark::executors::Executors,
     SparkStages => spark::stages::Stages,
+    SparkJobs => spark::jobs::Jobs,
+    SparkSql => spark::sql::Sql,
+    SparkEnvironment => spark::environment::Environment,
+    SparkStreaming => spark::streaming::Streaming,
+    SparkHistory => spark::history::History,
+    SparkThreads => spark::threads::Threads,
     IncidentSimilar => incident::similar::Similar,
     IncidentChanges => incident::changes::Changes,
     IncidentNote => incident::note::Note,

@@ -9,8 +9,12 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Need;
 use crate::{
-    clients::{self, Cluster, kube},
+    clients::{
+        self, Cluster, kube,
+        spark::record::{self, Runner},
+    },
     domain::{
         target::{Metastore, Pod, SparkApp, Target},
         template::{Filled, Input, Name, Scope},
@@ -32,6 +36,33 @@ pub enum TargetSpec {
     Metastore(MetastoreSpec),
 }
 
+impl TargetSpec {
+    /// The permissions that finding it needs.
+    pub fn needs(&self) -> Vec<&'static Need> {
+        match self {
+            Self::SparkApp(hints) => hints.iter().flat_map(Hint::needs).collect(),
+            Self::Pod(_) | Self::Metastore(_) => vec![],
+        }
+    }
+}
+
+impl Hint {
+    fn needs(&self) -> &'static [Need] {
+        const LIST: Need = Need { group: "", resource: "pods", verb: "list" };
+        const GET: Need = Need { group: "", resource: "pods", verb: "get" };
+        match self {
+            Self::Id(_) | Self::RecentFailuresIn(_) => &[LIST],
+            Self::Pod(_) => &[GET, LIST],
+            Self::Application(_) => &[
+                LIST,
+                Need { group: "sparkoperator.k8s.io", resource: "sparkapplications", verb: "get" },
+                Need { group: "sparkoperator.k8s.io", resource: "sparkconnects", verb: "get" },
+                Need { group: "spark.apache.org", resource: "sparkapplications", verb: "get" },
+            ],
+        }
+    }
+}
+
 /// One way to find a Spark application. The namespace is the alert's label `namespace`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -40,7 +71,7 @@ pub enum Hint {
     Id(Input<AppId>),
     /// By one of its pods, through the label `spark-app-selector`; does not fit when the pod is gone.
     Pod(Input<Name>),
-    /// By the name of its `SparkApplication`, or its `spark.app.name`; the newest run.
+    /// By the name of its `SparkApplication` (of either operator) or `SparkConnect`, or its `spark.app.name`; the newest run.
     Application(Input<Name>),
     /// Every application in this namespace whose driver or executors have failed, one target each; at most 20.
     RecentFailuresIn(Input<Name>),
@@ -197,10 +228,11 @@ impl Search<'_> {
             }
             Err(error) => return Err(error.to_string()),
         };
-        if pod.app_id.is_empty() && pod.role != "driver" {
+        let drives = Runner::drives(&pod.role);
+        if pod.app_id.is_empty() && !drives {
             return Err(format!("pod {namespace}/{name} does not belong to a Spark application"));
         }
-        if pod.role == "driver" || pod.app_id.is_empty() {
+        if drives {
             return Ok(self.application(&pod));
         }
         Ok(self.by_id(pod.app_id).await)
@@ -208,43 +240,38 @@ impl Search<'_> {
 
     async fn by_application(&self, name: String) -> Result<SparkApp, Miss> {
         let (kube, namespace) = (self.kube()?, self.namespace()?);
-        let missing = match kube.spark_application(namespace, &name).await {
+        match record::find(kube, namespace, &name).await {
             Ok(found) if !(found.app_id.is_empty() && found.driver_pod.is_empty()) => {
-                return Ok(SparkApp {
+                Ok(SparkApp {
                     cluster: self.cluster.clone(),
                     namespace: namespace.to_owned(),
                     app_id: found.app_id,
                     driver_pod: found.driver_pod,
                     name,
-                });
+                })
             }
-            Ok(found) => {
-                format!("SparkApplication {namespace}/{name} has no driver ({})", found.state)
-            }
+            Ok(found) => Err(format!(
+                "{} {namespace}/{name} has no driver ({})",
+                found.runner.kind(),
+                found.state
+            )),
             Err(error) if error.kind == clients::Kind::NotFound => {
-                format!("namespace {namespace} has no Spark application `{name}`")
+                Err(format!("namespace {namespace} has no Spark application `{name}`"))
             }
-            Err(error) => error.to_string(),
-        };
-        if name.len() > 63 {
-            return Err(missing);
+            Err(error) => Err(error.to_string()),
         }
-        for label in ["sparkoperator.k8s.io/app-name", "spark-app-name"] {
-            let drivers = list(kube, namespace, format!("{label}={name},spark-role=driver")).await;
-            let newest = drivers.map_err(|error| error.to_string())?;
-            if let Some(driver) = newest.into_iter().max_by_key(|pod| pod.created) {
-                return Ok(self.application(&driver));
-            }
-        }
-        Err(missing)
     }
 
     async fn recent_failures(&self, namespace: String) -> Result<Vec<SparkApp>, Miss> {
-        let pods = list(self.kube()?, &namespace, "spark-role in (driver,executor)".to_owned());
+        let pods = list(
+            self.kube()?,
+            &namespace,
+            "spark-role in (driver,executor,connect-server)".to_owned(),
+        );
         let pods = pods.await.map_err(|error| error.to_string())?;
         let failed: Vec<String> =
-            pods.iter().filter(|pod| pod.has_failed()).map(|pod| pod.app_id.clone()).collect();
-        let related = pods.into_iter().filter(|pod| failed.contains(&pod.app_id)).collect();
+            pods.iter().filter(|pod| pod.has_failed()).map(identity).collect();
+        let related = pods.into_iter().filter(|pod| failed.contains(&identity(pod))).collect();
         let mut apps = self.applications(related);
         apps.truncate(MAX_TARGETS);
         if apps.is_empty() {
@@ -256,21 +283,19 @@ impl Search<'_> {
     /// One application per id, by its driver when there is one.
     fn applications(&self, pods: Vec<kube::Pod>) -> Vec<SparkApp> {
         let mut by_id: BTreeMap<String, kube::Pod> = BTreeMap::new();
-        for pod in pods.into_iter().filter(|pod| !pod.app_id.is_empty()) {
-            let better = by_id.get(&pod.app_id).is_none_or(|have| {
-                (pod.role == "driver", pod.created) > (have.role == "driver", have.created)
-            });
+        let rank = |pod: &kube::Pod| (Runner::drives(&pod.role), pod.created);
+        for pod in pods.into_iter().filter(|pod| !identity(pod).is_empty()) {
+            let better = by_id.get(&identity(&pod)).is_none_or(|have| rank(&pod) > rank(have));
             if better {
-                by_id.insert(pod.app_id.clone(), pod);
+                by_id.insert(identity(&pod), pod);
             }
         }
         by_id.values().map(|pod| self.application(pod)).collect()
     }
 
     fn application(&self, pod: &kube::Pod) -> SparkApp {
-        let label = |name: &str| pod.labels.get(name).cloned();
-        let name = label("sparkoperator.k8s.io/app-name").or_else(|| label("spark-app-name"));
-        let is_driver = pod.role == "driver";
+        let name = Runner::of(&pod.labels).map(|(_, name)| name);
+        let is_driver = Runner::drives(&pod.role);
         SparkApp {
             cluster: self.cluster.clone(),
             namespace: pod.namespace.clone(),
@@ -289,6 +314,14 @@ impl Search<'_> {
     fn namespace(&self) -> Result<&str, Miss> {
         self.namespace.as_deref().ok_or_else(|| NO_NAMESPACE.to_owned())
     }
+}
+
+/// What the pods of one application have in common: its id; a Connect server's pod has none, but drives alone.
+fn identity(pod: &kube::Pod) -> String {
+    if pod.app_id.is_empty() && Runner::drives(&pod.role) {
+        return pod.name.clone();
+    }
+    pod.app_id.clone()
 }
 
 async fn list(

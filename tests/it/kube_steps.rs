@@ -121,7 +121,7 @@ async fn the_log_of_a_deleted_pod_is_gone_and_the_step_says_so() {
     assert!(rig.cluster.delete("pods", world::NAMESPACE, world::DRIVER));
     let error = client_error(rig.run::<Logs>("{ role: driver }").await);
     assert_eq!(error.kind, Kind::NotFound);
-    insta::assert_snapshot!(error, @"could not read the log of driver pods of Spark application spark-prod/etl-daily: the log is gone: the pod was deleted");
+    insta::assert_snapshot!(error, @"could not read the log of pod spark-prod/etl-daily-driver: the log is gone: the pod was deleted");
 }
 
 #[tokio::test]

@@ -22,5 +22,6 @@ mod metastore;
 mod monitoring;
 mod replicas;
 mod spark;
+mod spark_details;
 mod storage;
 mod synapse;

@@ -40,6 +40,11 @@ impl Response {
         retry_after(&self.headers)
     }
 
+    /// The other side's clock when it answered; `None` when it does not say.
+    pub fn date(&self) -> Option<Timestamp> {
+        date(self.headers.get(header::DATE)?.to_str().ok()?.trim())
+    }
+
     /// The body as JSON of a type.
     pub fn json<T: DeserializeOwned>(&self, operation: &str) -> Result<T> {
         let malformed = |reason: String| Error::new(Kind::Malformed, operation, reason);

@@ -1,4 +1,4 @@
-//! A narrow, read-only client of one Kubernetes API server.
+//! A narrow client of one Kubernetes API server: it reads, and asks what may be read.
 //!
 //! The kube crate does authentication, TLS and connection; every request is built here, because each one needs a
 //! deadline, a bound on what is read, and an error that names the permission it lacked. Nothing is cached and nothing is
@@ -8,6 +8,9 @@ mod failure;
 mod objects;
 mod pod;
 mod pods;
+mod quantity;
+mod read;
+mod review;
 
 use std::{path::Path, time::Duration};
 
@@ -22,9 +25,12 @@ use serde::de::DeserializeOwned;
 
 use self::failure::Access;
 pub use self::{
-    objects::{Event, SparkApplication},
+    objects::Event,
     pod::{Container, ContainerState, Pod, one_line},
     pods::{Listed, Log, LogQuery, PodQuery},
+    quantity::Quantity,
+    read::{Groups, ListQuery, Resource, ServerVersion},
+    review::{Answered, Asked},
 };
 use super::{
     Error, Kind, Result,
@@ -113,7 +119,20 @@ impl Client {
         access: &Access<'_>,
         max_bytes: usize,
     ) -> Result<Response> {
-        let answer = tokio::time::timeout(TIMEOUT, self.fetch(path, operation, max_bytes)).await;
+        self.ask(http::Request::get(path), vec![], operation, access, max_bytes).await
+    }
+
+    /// One request: any 2xx is an answer, cut at `max_bytes`.
+    async fn ask(
+        &self,
+        request: http::request::Builder,
+        body: Vec<u8>,
+        operation: &str,
+        access: &Access<'_>,
+        max_bytes: usize,
+    ) -> Result<Response> {
+        let fetch = self.fetch(request, body, operation, max_bytes);
+        let answer = tokio::time::timeout(TIMEOUT, fetch).await;
         let answer = answer.map_err(|_| {
             Error::new(Kind::Timeout, operation, "the API server gave no complete answer in time")
         })??;
@@ -124,10 +143,16 @@ impl Client {
         }
     }
 
-    async fn fetch(&self, path: &str, operation: &str, max_bytes: usize) -> Result<Response> {
-        let request = http::Request::get(path)
+    async fn fetch(
+        &self,
+        request: http::request::Builder,
+        body: Vec<u8>,
+        operation: &str,
+        max_bytes: usize,
+    ) -> Result<Response> {
+        let request = request
             .header(http::header::ACCEPT, "*/*")
-            .body(kube::client::Body::empty())
+            .body(kube::client::Body::from(body))
             .map_err(|error| Error::new(Kind::Refused, operation, error.to_string()))?;
         let failed = |error: kube::Error| failure::transport(&error, operation);
         let (parts, body) = self.inner.send(request).await.map_err(failed)?.into_parts();

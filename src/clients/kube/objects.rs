@@ -1,4 +1,4 @@
-//! Events, single objects of any kind, Spark applications, and the API server's proxy.
+//! Events, single objects of any kind, and the API server's proxy.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
@@ -63,60 +63,6 @@ impl From<core::Event> for Event {
             last: text(last),
             source: source.or(event.reporting_component).unwrap_or_default(),
             at: last,
-        }
-    }
-}
-
-/// A `SparkApplication` of the kubeflow operator (`sparkoperator.k8s.io/v1beta2`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct SparkApplication {
-    /// Name.
-    pub name: String,
-    /// Namespace.
-    pub namespace: String,
-    /// `RUNNING`, `FAILED`, `SUBMISSION_FAILED`; empty while the operator has not seen it.
-    pub state: String,
-    /// Why it failed, in the operator's words.
-    pub error_message: String,
-    /// `spark.app.id`.
-    pub app_id: String,
-    /// The driver pod's name.
-    pub driver_pod: String,
-    /// Runs so far.
-    pub execution_attempts: i64,
-    /// Submissions so far.
-    pub submission_attempts: i64,
-    /// Last submission, RFC 3339.
-    pub last_submission: String,
-    /// End of the last run, RFC 3339.
-    pub terminated: String,
-    /// Service in front of the Spark UI.
-    #[serde(skip)]
-    pub ui_service: String,
-    /// Its port.
-    #[serde(skip)]
-    pub ui_port: u16,
-}
-
-impl SparkApplication {
-    fn from_object(object: &Value) -> Self {
-        let text = |pointer: &str| {
-            object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
-        let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
-        Self {
-            name: text("/metadata/name"),
-            namespace: text("/metadata/namespace"),
-            state: text("/status/applicationState/state"),
-            error_message: text("/status/applicationState/errorMessage"),
-            app_id: text("/status/sparkApplicationId"),
-            driver_pod: text("/status/driverInfo/podName"),
-            execution_attempts: number("/status/executionAttempts"),
-            submission_attempts: number("/status/submissionAttempts"),
-            last_submission: text("/status/lastSubmissionAttemptTime"),
-            terminated: text("/status/terminationTime"),
-            ui_service: text("/status/driverInfo/webUIServiceName"),
-            ui_port: u16::try_from(number("/status/driverInfo/webUIPort")).unwrap_or(0),
         }
     }
 }
@@ -195,18 +141,6 @@ impl Client {
         self.get_json(&format!("{root}{path}"), &operation, &access).await
     }
 
-    /// One `SparkApplication`.
-    pub async fn spark_application(&self, namespace: &str, name: &str) -> Result<SparkApplication> {
-        let group = "sparkoperator.k8s.io";
-        let operation = format!("read SparkApplication {namespace}/{name}");
-        let segments =
-            ["apis", group, "v1beta2", "namespaces", namespace, "sparkapplications", name];
-        let path = path(&segments, &operation)?;
-        let access = Access { verb: "get", group, resource: "sparkapplications", namespace };
-        let object: Value = self.get_json(&path, &operation, &access).await?;
-        Ok(SparkApplication::from_object(&object))
-    }
-
     /// A GET through the API server to a pod's port; `rest` is an absolute path with its query, already encoded.
     pub async fn proxy_pod(
         &self,
@@ -242,13 +176,5 @@ mod tests {
             (event.first.as_str(), event.source.as_str()),
             ("2026-11-23T05:00:00Z", "kubelet")
         );
-    }
-
-    #[test]
-    fn an_application_the_operator_has_not_seen_is_empty_not_an_error() {
-        let object = serde_json::json!({ "metadata": { "name": "etl" }, "status": { "executionAttempts": "x" } });
-        let application = SparkApplication::from_object(&object);
-        assert_eq!((application.name.as_str(), application.state.as_str()), ("etl", ""));
-        assert_eq!(application.execution_attempts, 0);
     }
 }

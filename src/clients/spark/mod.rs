@@ -6,7 +6,9 @@
 //! the right application answers (an IP is reused quickly), and remembers the way that worked. Every failed way is told,
 //! because the fix is usually one setting.
 
+mod detail;
 mod model;
+pub mod record;
 mod ways;
 
 use std::{
@@ -18,7 +20,10 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
-pub use self::model::{Application, Attempt, Executor, Stage, TaskSummary, time};
+pub use self::{
+    detail::{Environment, History, Job, SqlExecution, Streaming, Thread},
+    model::{Application, Attempt, Executor, Stage, TaskSummary, time},
+};
 use self::{model::Version, ways::Route};
 use super::{Error, Kind, Result, http, kube};
 use crate::domain::target::SparkApp;

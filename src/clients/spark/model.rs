@@ -28,6 +28,8 @@ pub struct Attempt {
     pub start_time_epoch: i64,
     /// End, milliseconds since 1970; -1 while it runs, or when the driver was killed.
     pub end_time_epoch: i64,
+    /// When its event log was last seen to grow, milliseconds since 1970; the History Server only.
+    pub last_updated_epoch: i64,
     /// Milliseconds.
     pub duration: i64,
     /// True when it ended in order; says nothing about success.
@@ -44,6 +46,13 @@ impl Attempt {
         Timestamp::from_millisecond(self.start_time_epoch)
             .ok()
             .filter(|_| self.start_time_epoch > 0)
+    }
+
+    /// When its event log was last seen to grow.
+    pub fn updated(&self) -> Option<Timestamp> {
+        Timestamp::from_millisecond(self.last_updated_epoch)
+            .ok()
+            .filter(|_| self.last_updated_epoch > 0)
     }
 
     /// When it ended, if it is known to have.

@@ -4,7 +4,10 @@ use std::{net::IpAddr, time::Duration};
 
 use serde::de::DeserializeOwned;
 
-use super::{Application, Client, Way};
+use super::{
+    Application, Client, Way,
+    record::{self, Runner},
+};
 use crate::{
     clients::{
         Error, Kind, Result,
@@ -16,6 +19,8 @@ use crate::{
 
 /// Deadline of one direct request. A driver's first answer takes up to 3 s (class loading).
 const TIMEOUT: Duration = Duration::from_secs(4);
+/// The same for the History Server, which reads an application's whole event log before its first answer.
+const HISTORY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A way that was found to work.
 pub(super) enum Route {
@@ -95,10 +100,11 @@ impl Client {
             }
             Way::UiService => {
                 let (kube, driver) = self.alive(driver, operation)?;
-                let name = driver.labels.get("sparkoperator.k8s.io/app-name").ok_or_else(|| {
-                    missing("there is none: the operator did not start this driver")
-                })?;
-                let found = kube.spark_application(&driver.namespace, name).await?;
+                let runner =
+                    Runner::of(&driver.labels).filter(|(runner, _)| *runner != Runner::Submit);
+                let (runner, name) = runner
+                    .ok_or_else(|| missing("there is none: no operator started this driver"))?;
+                let found = record::of_runner(kube, runner, &driver.namespace, &name).await?;
                 if found.ui_service.is_empty() {
                     return Err(missing("the operator made none"));
                 }
@@ -152,7 +158,11 @@ impl Client {
                 let (path, query) = path.split_once('?').unwrap_or((path, ""));
                 url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
                 url.set_query((!query.is_empty()).then_some(query));
-                let request = Request::get(url, operation).timeout(TIMEOUT).trust(*trust);
+                let timeout = match trust {
+                    Trust::Configured => HISTORY_TIMEOUT,
+                    Trust::Untrusted => TIMEOUT,
+                };
+                let request = Request::get(url, operation).timeout(timeout).trust(*trust);
                 self.http.send(request).await?
             }
             Route::Proxy { kube, namespace, pod, port } => {
@@ -183,7 +193,7 @@ pub(super) fn base(app_id: &str, attempt: Option<&str>) -> Result<String> {
 }
 
 /// An id becomes part of paths and label selectors, so it holds nothing that means something there.
-fn check_id(id: &str) -> Result<()> {
+pub(super) fn check_id(id: &str) -> Result<()> {
     let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     if !id.is_empty() && id.len() <= 128 && id.bytes().all(fine) && !id.bytes().all(|b| b == b'.') {
         return Ok(());

@@ -35,6 +35,9 @@ struct Attributes<'a> {
     name: &'a str,
 }
 
+/// Who calls where nobody needs a token.
+const PARAMEDIC: &str = "system:serviceaccount:paramedic:paramedic";
+
 impl Cluster {
     /// From now on only callers with a token come in. A service account is `system:serviceaccount:namespace:name`; the group
     /// `system:masters` may do everything.
@@ -50,11 +53,32 @@ impl Cluster {
         self.lock().tokens.insert(token.to_owned(), User { name: user.to_owned(), groups });
     }
 
+    /// From now on every call is Paramedic's service account's, and it may do only this, everywhere: group, resource with its
+    /// subresource, verb.
+    pub fn grant_only(
+        &self,
+        rules: impl IntoIterator<Item = (String, String, String)>,
+    ) -> anyhow::Result<()> {
+        let rule = |(group, resource, verb)| json!({ "apiGroups": [group], "resources": [resource], "verbs": [verb] });
+        let rules: Vec<Value> = rules.into_iter().map(rule).collect();
+        let (api, name) = ("rbac.authorization.k8s.io/v1", json!({ "name": "granted" }));
+        self.put(
+            json!({ "apiVersion": api, "kind": "ClusterRole", "metadata": name, "rules": rules }),
+        )?;
+        self.put(json!({
+            "apiVersion": api, "kind": "ClusterRoleBinding", "metadata": name,
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "granted" },
+            "subjects": [{ "kind": "User", "name": PARAMEDIC }],
+        }))?;
+        self.lock().acts_as = Some(User { name: PARAMEDIC.to_owned(), groups: vec![] });
+        Ok(())
+    }
+
     /// The caller; `None` when the cluster asks nobody.
     pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Option<User>, Failure> {
         let state = self.lock();
         if state.tokens.is_empty() {
-            return Ok(None);
+            return Ok(state.acts_as.clone());
         }
         let Some(sent) = headers.get(header::AUTHORIZATION) else {
             let groups = vec!["system:unauthenticated".to_owned()];
@@ -93,8 +117,7 @@ impl Cluster {
         if !denied && user.is_none_or(|user| decide(&state, user, asked).is_some()) {
             return Ok(());
         }
-        let anybody = "system:serviceaccount:paramedic:paramedic";
-        let who = user.map_or(anybody, |user| &user.name);
+        let who = user.map_or(PARAMEDIC, |user| &user.name);
         let named = if name.is_empty() { String::new() } else { format!(" \"{name}\"") };
         let place = match namespace.as_str() {
             "" => "at the cluster scope".to_owned(),
@@ -126,8 +149,8 @@ fn decide(state: &State, user: &User, asked: Attributes<'_>) -> Option<String> {
     if user.groups.iter().any(|group| group == "system:masters") {
         return Some(String::new());
     }
-    // Everybody may ask what they may do.
-    if asked.group == "authorization.k8s.io" && asked.verb == "create" {
+    // Everybody may ask what they may do themselves.
+    if asked.group == "authorization.k8s.io" && asked.resource.starts_with("self") {
         return Some(String::new());
     }
     bound(state, user, asked.namespace)
@@ -194,7 +217,7 @@ fn matches(rule: &Value, asked: Attributes<'_>) -> bool {
     any("verbs", asked.verb) && any("apiGroups", asked.group) && resource && names
 }
 
-/// `SelfSubjectAccessReview` and `SelfSubjectRulesReview`.
+/// `SelfSubjectAccessReview`, `LocalSubjectAccessReview` and `SelfSubjectRulesReview`.
 pub(super) fn review(call: &Call<'_>, user: Option<&User>) -> Outcome {
     super::only(
         call.parameters,
@@ -206,6 +229,13 @@ pub(super) fn review(call: &Call<'_>, user: Option<&User>) -> Outcome {
     review["metadata"] = json!({});
     review["status"] = match call.address.resource.kind {
         "SelfSubjectAccessReview" => access(&state, user, &review["spec"])?,
+        "LocalSubjectAccessReview" => {
+            // Where nobody has rules, nobody is held to them.
+            let rules = state.objects.keys().any(|key| key.0.ends_with("bindings"));
+            let name = review["spec"]["user"].as_str().unwrap_or_default().to_owned();
+            let asked_about = User { name, groups: vec![] };
+            access(&state, rules.then_some(&asked_about), &review["spec"])?
+        }
         _ => rules(&state, user, &review["spec"]),
     };
     Ok((StatusCode::CREATED, Json(review)).into_response())

@@ -47,15 +47,22 @@ static TABLE: &[Resource] = resources! {
     "" "v1" "resourcequotas" "resourcequota" "ResourceQuota" ["quota"], true, "resourcequotas", ["status"];
     "" "v1" "nodes" "node" "Node" ["no"], false, "nodes", ["status"];
     "" "v1" "namespaces" "namespace" "Namespace" ["ns"], false, "namespaces", ["status"];
+    "" "v1" "limitranges" "limitrange" "LimitRange" ["limits"], true, "limitranges", [];
+    "apps" "v1" "controllerrevisions" "controllerrevision" "ControllerRevision" [], true, "controllerrevisions", [];
+    "apps" "v1" "daemonsets" "daemonset" "DaemonSet" ["ds"], true, "daemonsets", ["status"];
     "apps" "v1" "deployments" "deployment" "Deployment" ["deploy"], true, "deployments", ["status"];
     "apps" "v1" "replicasets" "replicaset" "ReplicaSet" ["rs"], true, "replicasets", ["status"];
     "apps" "v1" "statefulsets" "statefulset" "StatefulSet" ["sts"], true, "statefulsets", ["status"];
     // Nothing is stored of these: they are answered.
     "authorization.k8s.io" "v1" "selfsubjectaccessreviews" "selfsubjectaccessreview" "SelfSubjectAccessReview" [], false, "", [];
     "authorization.k8s.io" "v1" "selfsubjectrulesreviews" "selfsubjectrulesreview" "SelfSubjectRulesReview" [], false, "", [];
+    "authorization.k8s.io" "v1" "localsubjectaccessreviews" "localsubjectaccessreview" "LocalSubjectAccessReview" [], true, "", [];
+    "batch" "v1" "cronjobs" "cronjob" "CronJob" ["cj"], true, "cronjobs", ["status"];
     "batch" "v1" "jobs" "job" "Job" [], true, "jobs", ["status"];
     "coordination.k8s.io" "v1" "leases" "lease" "Lease" [], true, "leases", [];
+    "discovery.k8s.io" "v1" "endpointslices" "endpointslice" "EndpointSlice" [], true, "endpointslices", [];
     "events.k8s.io" "v1" "events" "event" "Event" ["ev"], true, "events", [];
+    "metrics.k8s.io" "v1beta1" "pods" "pod" "PodMetrics" [], true, "pods.metrics.k8s.io", [];
     "rbac.authorization.k8s.io" "v1" "roles" "role" "Role" [], true, "roles", [];
     "rbac.authorization.k8s.io" "v1" "rolebindings" "rolebinding" "RoleBinding" [], true, "rolebindings", [];
     "rbac.authorization.k8s.io" "v1" "clusterroles" "clusterrole" "ClusterRole" [], false, "clusterroles", [];
@@ -67,7 +74,15 @@ static TABLE: &[Resource] = resources! {
     "spark.apache.org" "v1" "sparkclusters" "sparkcluster" "SparkCluster" [], true, "sparkclusters.spark.apache.org", ["status"];
 };
 
+/// Groups another server answers for: they are there only after [`super::Cluster::serve_metrics`].
+const AGGREGATED: [&str; 1] = ["metrics.k8s.io"];
+
 impl Resource {
+    /// True when another server answers for it.
+    pub(super) fn is_aggregated(&self) -> bool {
+        AGGREGATED.contains(&self.group)
+    }
+
     /// `v1`, `sparkoperator.k8s.io/v1beta2`.
     pub(super) fn api_version(&self) -> String {
         if self.group.is_empty() {

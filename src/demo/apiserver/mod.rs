@@ -178,6 +178,9 @@ async fn dispatch(
         return Ok(known);
     }
     let address = Address::parse(&segments)?;
+    if !server.cluster.serves(address.resource) {
+        return Err(Failure::page_not_found());
+    }
     let watching =
         parameters.iter().any(|(k, v)| k == "watch" && matches!(v.as_str(), "1" | "true"));
     let verb = match (&head.method, address.name.is_empty()) {

@@ -51,6 +51,9 @@ pub(super) struct State {
     pub now: Timestamp,
     pub denied: BTreeSet<(String, String)>,
     pub tokens: BTreeMap<String, User>,
+    /// Who calls without a token, where nobody needs one.
+    pub acts_as: Option<User>,
+    aggregated: bool,
     requests: Vec<String>,
     unexpected: Vec<String>,
 }
@@ -269,6 +272,15 @@ impl Cluster {
     /// Refuses a verb (`get`, `list`, `watch`) on a resource (`pods`, `pods/log`) with 403 from now on.
     pub fn deny(&self, verb: &str, resource: &str) {
         self.lock().denied.insert((verb.to_owned(), resource.to_owned()));
+    }
+
+    /// Answers for groups of other servers (`metrics.k8s.io`) from now on.
+    pub fn serve_metrics(&self) {
+        self.lock().aggregated = true;
+    }
+
+    pub(super) fn serves(&self, resource: &discovery::Resource) -> bool {
+        !resource.is_aggregated() || self.lock().aggregated
     }
 
     /// Forgets all changes so far: older resource versions and page tokens are answered with 410.

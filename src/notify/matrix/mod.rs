@@ -8,6 +8,7 @@
 //! setting `clear_text_in_encrypted_rooms` overrides that, knowingly.
 
 mod api;
+pub mod check;
 mod doc;
 pub mod render;
 mod rooms;

@@ -9,6 +9,7 @@
 //! reading scopes a repeat cannot be seen, and the message is sent again and marked.
 
 mod answer;
+pub mod check;
 pub mod interaction;
 mod mrkdwn;
 pub mod render;

@@ -57,6 +57,13 @@ pub struct Repeated(Box<Spec>);
 const EVERY: Duration = Duration::from_secs(5);
 const AT_MOST: Duration = Duration::from_mins(1);
 
+impl WaitUntil {
+    /// The step it repeats.
+    pub fn repeated(&self) -> &Spec {
+        &self.step.0
+    }
+}
+
 impl Step for WaitUntil {
     const KIND: &'static str = "flow.wait_until";
     const EFFECT: Effect = Effect::Read;

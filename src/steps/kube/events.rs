@@ -172,7 +172,7 @@ fn prefix(name: &str) -> Option<&str> {
 }
 
 /// Repeats of the same words about the same object become one, with the counts added; newest last.
-fn merge(events: impl Iterator<Item = Event>) -> Vec<Event> {
+pub(super) fn merge(events: impl Iterator<Item = Event>) -> Vec<Event> {
     let mut merged: BTreeMap<(String, String, String, String), Event> = BTreeMap::new();
     for mut event in events {
         event.message = one_line(&event.message, MAX_MESSAGE);
@@ -197,7 +197,7 @@ fn merge(events: impl Iterator<Item = Event>) -> Vec<Event> {
     events
 }
 
-fn passage(event: &Event) -> Passage {
+pub(super) fn passage(event: &Event) -> Passage {
     let times = if event.count > 1 { format!(" ({} times)", event.count) } else { String::new() };
     let Event { reason, kind, name, message, .. } = event;
     let text = format!("{reason} {kind}/{name}: {message}{times}");

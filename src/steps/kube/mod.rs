@@ -1,10 +1,20 @@
 //! Steps that read Kubernetes.
 
+pub mod access;
+pub mod diff;
 pub mod events;
 pub mod logs;
+pub mod node;
 pub mod object;
+pub mod owners;
 pub mod pods;
+pub mod pvc;
+pub mod quota;
+pub mod rollout;
+pub mod service;
+pub mod top;
 
+mod json;
 mod passages;
 mod selector;
 mod text;
@@ -33,6 +43,14 @@ mod tests {
         check::<kube::logs::Logs>();
         check::<kube::events::Events>();
         check::<kube::object::Object>();
+        check::<kube::node::Node>();
+        check::<kube::owners::Owners>();
+        check::<kube::rollout::Rollout>();
+        check::<kube::quota::Quota>();
+        check::<kube::pvc::Pvc>();
+        check::<kube::service::Service>();
+        check::<kube::access::Access>();
+        check::<kube::top::Top>();
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::{
 /// Reads one object, without its managed fields. Secrets are refused, and environment variables whose name suggests a
 /// secret are masked.
 ///
-/// The permission depends on the kind, so `paramedic rbac` cannot know it: grant `get` on that resource.
+/// The permission depends on the kind, `get` on that resource; `paramedic rbac` knows it unless the kind is a template.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Object {
@@ -72,6 +72,59 @@ impl Filled for KindName {
         }
         let shown: String = text.chars().take(63).collect();
         Err(format!("`{}` is not a kind such as ConfigMap", shown.escape_debug()))
+    }
+}
+
+/// The permission one `kube.object` needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Granted {
+    /// `get` on this.
+    Known {
+        /// API group; "" is the core group.
+        group: String,
+        /// Resource: `configmaps`.
+        resource: String,
+        /// It belongs to the whole cluster, not to a namespace.
+        cluster_wide: bool,
+    },
+    /// The kind or its group is this template.
+    Unknown(String),
+}
+
+/// Kinds without a namespace that a playbook may want to read.
+const CLUSTER_WIDE: [&str; 13] = [
+    "Node",
+    "Namespace",
+    "PersistentVolume",
+    "StorageClass",
+    "PriorityClass",
+    "RuntimeClass",
+    "IngressClass",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "CustomResourceDefinition",
+    "CSIDriver",
+    "CSINode",
+    "APIService",
+];
+
+impl Object {
+    /// The permission it needs, as far as the playbook says. A kind becomes its resource by the rule the API machinery
+    /// itself uses to guess.
+    pub fn granted(&self) -> Granted {
+        let (version, kind) = (self.api_version.source(), self.kind.source());
+        if let Some(template) = [kind, version].into_iter().find(|text| text.contains("{{")) {
+            return Granted::Unknown(template.to_owned());
+        }
+        let group = version.split_once('/').map_or("", |(group, _)| group);
+        let lower = kind.to_ascii_lowercase();
+        let resource = match lower.as_str() {
+            "endpoints" => lower,
+            word if word.ends_with('s') => format!("{word}es"),
+            word => word.strip_suffix('y').map_or(format!("{word}s"), |stem| format!("{stem}ies")),
+        };
+        let cluster_wide = CLUSTER_WIDE.contains(&kind);
+        Granted::Known { group: group.to_owned(), resource, cluster_wide }
     }
 }
 
@@ -184,6 +237,29 @@ mod tests {
         for bad in ["", "pod", "Pod/x", "../Pod", "Po d", &"A".repeat(65_536)] {
             assert!(KindName::parse(bad).is_err(), "{bad:.20}");
         }
+    }
+
+    #[test]
+    fn a_literal_kind_is_granted_exactly_and_a_template_is_told() {
+        let granted = |yaml: &str| serde_saphyr::from_str::<Object>(yaml).unwrap().granted();
+        for (version, kind, group, resource) in [
+            ("v1", "ConfigMap", "", "configmaps"),
+            ("networking.k8s.io/v1", "NetworkPolicy", "networking.k8s.io", "networkpolicies"),
+            ("networking.k8s.io/v1", "Ingress", "networking.k8s.io", "ingresses"),
+            ("v1", "Endpoints", "", "endpoints"),
+        ] {
+            let found = granted(&format!("{{ api_version: {version}, kind: {kind}, name: x }}"));
+            let known = Granted::Known {
+                group: group.to_owned(),
+                resource: resource.to_owned(),
+                cluster_wide: false,
+            };
+            assert_eq!(found, known);
+        }
+        let wide = granted("{ api_version: v1, kind: Node, name: x }");
+        assert!(matches!(wide, Granted::Known { cluster_wide: true, .. }));
+        let unknown = granted("{ api_version: v1, kind: \"{{labels.kind}}\", name: x }");
+        assert_eq!(unknown, Granted::Unknown("{{labels.kind}}".to_owned()));
     }
 
     #[test]

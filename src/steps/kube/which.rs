@@ -41,6 +41,15 @@ pub(super) struct Which<'a> {
     pub namespace: Option<&'a Input<Name>>,
 }
 
+/// How the pods are asked for in a list, by kinds that list something else beside them.
+pub(super) struct Listing {
+    pub namespace: String,
+    pub labels: String,
+    pub fields: String,
+    /// For messages.
+    pub what: String,
+}
+
 /// What was found.
 pub(super) struct Found {
     pub pods: Vec<kube::Pod>,
@@ -50,7 +59,17 @@ pub(super) struct Found {
     pub what: String,
 }
 
-impl Which<'_> {
+impl<'a> Which<'a> {
+    /// The run's target, perhaps only its driver or its executors.
+    pub(super) fn target(role: Option<Role>) -> Self {
+        Self { name: None, selector: None, role, namespace: None }
+    }
+
+    /// No pods: only a namespace is looked for.
+    pub(super) fn of_namespace(namespace: Option<&'a Input<Name>>) -> Self {
+        Self { name: None, selector: None, role: None, namespace }
+    }
+
     /// Finds them. A pod asked for by name that does not exist is an empty list.
     pub(super) async fn pods(&self, context: &Context<'_>) -> Result<Found, Failure> {
         let kube = context.kube()?;
@@ -76,11 +95,47 @@ impl Which<'_> {
                         "the id of {target} is not known, and only its id finds its pods"
                     )));
                 }
+                // A Connect server's pod has another role; by its name it is found all the same.
+                if self.role == Some(Role::Driver) && !app.driver_pod.is_empty() {
+                    return by_name(kube, app.namespace.clone(), &app.driver_pod).await;
+                }
                 let labels = self.with_role(format!("spark-app-selector={}", app.app_id));
                 let what = format!("{role}pods of {target}");
                 by_labels(kube, app.namespace.clone(), labels, what).await
             }
             Some(Target::Metastore(_)) | None => Err(Failure::Skipped(
+                "the alert leads to no pods; set `name` or `selector`".to_owned(),
+            )),
+        }
+    }
+
+    /// The same pods, as the parameters of a list.
+    pub(super) fn listing(&self, context: &Context<'_>) -> Result<Listing, Failure> {
+        let by_name = |namespace: String, name: &str| Listing {
+            fields: format!("metadata.name={name}"),
+            labels: String::new(),
+            what: format!("pod {namespace}/{name}"),
+            namespace,
+        };
+        let by_labels = |namespace: String, labels: String| {
+            let what = format!("pods with {labels}");
+            Listing { namespace, labels, fields: String::new(), what }
+        };
+        if let Some(name) = self.name {
+            let Name(name) = name.fill(context.scope)?;
+            return Ok(by_name(self.namespace(context)?, &name));
+        }
+        if let Some(selector) = self.selector {
+            let labels = self.with_role(selector.fill(context.scope)?);
+            return Ok(by_labels(self.namespace(context)?, labels));
+        }
+        match context.target {
+            Some(Target::Pod(pod)) => Ok(by_name(pod.namespace.clone(), &pod.name)),
+            Some(Target::SparkApp(app)) if !app.app_id.is_empty() => {
+                let labels = self.with_role(format!("spark-app-selector={}", app.app_id));
+                Ok(by_labels(app.namespace.clone(), labels))
+            }
+            Some(Target::SparkApp(_) | Target::Metastore(_)) | None => Err(Failure::Skipped(
                 "the alert leads to no pods; set `name` or `selector`".to_owned(),
             )),
         }

@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clients::{
         self, Cluster, Error, Kind,
-        kube::{Pod, SparkApplication, one_line},
-        spark::{Application as Answer, Via},
+        kube::{Pod, one_line},
+        spark::{
+            Application as Answer, Via,
+            record::{self, Record, Runner},
+        },
     },
     domain::{
         evidence::{Origin, Passage},
@@ -16,8 +19,8 @@ use crate::{
     steps::{Context, Effect, Failure, Need, Outcome, Step, kube::pod_passages},
 };
 
-/// Reads the state of the run's Spark application: the operator's `SparkApplication` (if there is one), the driver
-/// pod's status, and what Spark's REST API says of the newest attempt.
+/// Reads the state of the run's Spark application: the record of whoever runs it (the kubeflow operator, Apache's
+/// operator, a Spark Connect server; plain `spark-submit` keeps none), the driver pod's status, and what Spark's REST API says of the newest attempt.
 ///
 /// Each part may be missing; the step fails only when all are. Spark's API is reached by the driver's pod IP or UI
 /// service (both subject to `egress.allow`), the API server's proxy (optional: `get` on `pods/proxy`), or the History
@@ -32,7 +35,7 @@ pub struct Output {
     /// `spark.app.id`; empty when nobody knows it.
     pub app_id: String,
     /// The operator's record.
-    pub operator: Option<SparkApplication>,
+    pub operator: Option<Record>,
     /// The driver pod.
     pub driver: Option<Pod>,
     /// The newest attempt, by Spark itself.
@@ -65,11 +68,7 @@ pub struct Run {
 impl Step for Application {
     const KIND: &'static str = "spark.application";
     const EFFECT: Effect = Effect::Read;
-    const NEEDS: &'static [Need] = &[
-        Need { group: "", resource: "pods", verb: "get" },
-        Need { group: "", resource: "pods", verb: "list" },
-        Need { group: "sparkoperator.k8s.io", resource: "sparkapplications", verb: "get" },
-    ];
+    const NEEDS: &'static [Need] = super::NEEDS;
     const EXAMPLE: &'static str = "{}";
     type Output = Output;
 
@@ -113,11 +112,13 @@ impl Step for Application {
     }
 }
 
-async fn operator(cluster: &Cluster, app: &SparkApp) -> clients::Result<Option<SparkApplication>> {
+async fn operator(cluster: &Cluster, app: &SparkApp) -> clients::Result<Option<Record>> {
     let Some(kube) = cluster.kube.as_ref().filter(|_| !app.name.is_empty()) else {
         return Ok(None);
     };
-    match kube.spark_application(&app.namespace, &app.name).await {
+    match record::find(kube, &app.namespace, &app.name).await {
+        // The driver pod is told apart from it anyway.
+        Ok(found) if found.runner == Runner::Submit => Ok(None),
         Ok(found) => Ok(Some(found)),
         // Not every application is run by the operator, and not every cluster has one.
         Err(error) if error.kind == Kind::NotFound => Ok(None),
@@ -126,7 +127,7 @@ async fn operator(cluster: &Cluster, app: &SparkApp) -> clients::Result<Option<S
 }
 
 impl Run {
-    fn new(application: &Answer) -> Self {
+    pub(super) fn new(application: &Answer) -> Self {
         let attempt = application.attempts.first().cloned().unwrap_or_default();
         let text = |time: Option<jiff::Timestamp>| time.map(|t| t.to_string()).unwrap_or_default();
         Self {
@@ -142,7 +143,7 @@ impl Run {
 }
 
 fn passages(
-    operator: Option<&SparkApplication>,
+    operator: Option<&Record>,
     driver: Option<&Pod>,
     answer: Option<&Answer>,
 ) -> Vec<Passage> {
@@ -152,12 +153,9 @@ fn passages(
             text if text.is_empty() => text,
             text => format!(" errorMessage={text}"),
         };
-        let text = format!("SparkApplication/{} state={}{message}", found.name, found.state);
-        passages.push(Passage::new(
-            Origin::Object,
-            format!("SparkApplication {}", found.name),
-            text,
-        ));
+        let kind = found.runner.kind();
+        let text = format!("{kind}/{} state={}{message}", found.name, found.state);
+        passages.push(Passage::new(Origin::Object, format!("{kind} {}", found.name), text));
     }
     passages.extend(driver.into_iter().flat_map(pod_passages));
     if let Some(answer) = answer {

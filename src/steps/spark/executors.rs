@@ -92,11 +92,7 @@ pub struct Executor {
 impl Step for Executors {
     const KIND: &'static str = "spark.executors";
     const EFFECT: Effect = Effect::Read;
-    const NEEDS: &'static [Need] = &[
-        Need { group: "", resource: "pods", verb: "get" },
-        Need { group: "", resource: "pods", verb: "list" },
-        Need { group: "sparkoperator.k8s.io", resource: "sparkapplications", verb: "get" },
-    ];
+    const NEEDS: &'static [Need] = super::NEEDS;
     const EXAMPLE: &'static str = "state: dead";
     type Output = Output;
 

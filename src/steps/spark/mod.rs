@@ -1,11 +1,28 @@
 //! Steps that read one Spark application: its operator's record, its driver, its REST API.
 
 pub mod application;
+pub mod environment;
 pub mod executors;
+pub mod history;
+pub mod jobs;
+pub mod sql;
 pub mod stages;
+pub mod streaming;
+pub mod threads;
+
+use super::Need;
+
+/// What reaching an application needs: its driver pod, and the record of whoever runs it.
+const NEEDS: &[Need] = &[
+    Need { group: "", resource: "pods", verb: "get" },
+    Need { group: "", resource: "pods", verb: "list" },
+    Need { group: "sparkoperator.k8s.io", resource: "sparkapplications", verb: "get" },
+    Need { group: "sparkoperator.k8s.io", resource: "sparkconnects", verb: "get" },
+    Need { group: "spark.apache.org", resource: "sparkapplications", verb: "get" },
+];
 
 /// `1.5 GiB`, for people.
-fn bytes(count: i64) -> String {
+pub(in crate::steps) fn bytes(count: i64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut whole = count.max(0);
     let (mut unit, mut tenths) = (0, 0);
@@ -45,6 +62,14 @@ mod tests {
         assert!(read::<application::Application>(application::Application::EXAMPLE));
         assert!(read::<executors::Executors>(executors::Executors::EXAMPLE));
         assert!(read::<stages::Stages>(stages::Stages::EXAMPLE));
+        assert!(read::<jobs::Jobs>(jobs::Jobs::EXAMPLE));
+        assert!(read::<sql::Sql>(sql::Sql::EXAMPLE));
+        assert!(read::<environment::Environment>(environment::Environment::EXAMPLE));
+        assert!(read::<streaming::Streaming>(streaming::Streaming::EXAMPLE));
+        assert!(read::<history::History>(history::History::EXAMPLE));
+        assert!(read::<threads::Threads>(threads::Threads::EXAMPLE));
+        assert!(!read::<jobs::Jobs>("{ limit: 0 }") && !read::<sql::Sql>("{ status: lost }"));
+        assert!(!read::<threads::Threads>("{ executor: \"../x\" }"));
         assert!(!read::<application::Application>("{ a: 1 }"));
         assert!(!read::<executors::Executors>("{ state: gone }"));
         assert!(

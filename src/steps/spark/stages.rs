@@ -52,11 +52,17 @@ pub enum Status {
     Skipped,
 }
 
-/// Number of stages.
+/// How many.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(try_from = "usize")]
 #[schemars(inline)]
 pub struct Limit(usize);
+
+impl Limit {
+    pub(super) fn get(self) -> usize {
+        self.0
+    }
+}
 
 impl TryFrom<usize> for Limit {
     type Error = String;
@@ -65,12 +71,12 @@ impl TryFrom<usize> for Limit {
         if (1..=20).contains(&count) {
             Ok(Self(count))
         } else {
-            Err("`limit` is 1 to 20 stages".to_owned())
+            Err("`limit` is 1 to 20".to_owned())
         }
     }
 }
 
-fn default_limit() -> Limit {
+pub(super) fn default_limit() -> Limit {
     Limit(5)
 }
 
@@ -139,11 +145,7 @@ pub struct Stage {
 impl Step for Stages {
     const KIND: &'static str = "spark.stages";
     const EFFECT: Effect = Effect::Read;
-    const NEEDS: &'static [Need] = &[
-        Need { group: "", resource: "pods", verb: "get" },
-        Need { group: "", resource: "pods", verb: "list" },
-        Need { group: "sparkoperator.k8s.io", resource: "sparkapplications", verb: "get" },
-    ];
+    const NEEDS: &'static [Need] = super::NEEDS;
     const EXAMPLE: &'static str = "status: failed\nlimit: 5";
     type Output = Output;
 

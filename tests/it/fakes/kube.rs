@@ -9,6 +9,7 @@ use paramedic::{
         world::{self, World},
     },
     domain::{
+        evidence::Findings,
         target::{SparkApp, Target},
         template::Scope,
     },
@@ -16,7 +17,7 @@ use paramedic::{
         clock::{Clock, Manual},
         lifecycle::Tasks,
     },
-    steps::{Context, Failure, Memory, Outcome, Step},
+    steps::{Context, Failure, Memory, Outcome, Spec, Step},
 };
 use serde_json::{Value, json};
 
@@ -87,7 +88,16 @@ impl Rig {
     /// Reads a step's inputs from YAML and runs it once.
     pub async fn run<S: Step>(&self, inputs: &str) -> Result<Outcome<S::Output>, Failure> {
         let step: S = serde_saphyr::from_str(inputs).unwrap();
-        let context = Context {
+        step.run(&self.context()).await
+    }
+
+    /// Runs a playbook's step once.
+    pub async fn run_spec(&self, spec: &Spec) -> Result<Findings, Failure> {
+        spec.run(&self.context()).await
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context {
             scope: &self.scope,
             target: self.target.as_ref(),
             cluster: Some(&self.clients),
@@ -95,8 +105,7 @@ impl Rig {
             memory: &NoMemory,
             clock: &self.clock,
             idempotency_key: "test",
-        };
-        step.run(&context).await
+        }
     }
 }
 

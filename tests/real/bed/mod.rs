@@ -13,6 +13,7 @@ pub mod kubelet;
 pub mod metastore;
 pub mod metric;
 pub mod moto;
+pub mod on_spark;
 pub mod ports;
 pub mod postgres;
 pub mod process;

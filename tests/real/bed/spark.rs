@@ -136,6 +136,74 @@ pub async fn app_losing_an_executor(bed: &Bed) -> App {
     App { ui, id, driver_log, lost, _driver: driver, _cluster: cluster }
 }
 
+/// An application in one process (`local[1]`) with a failed job, a finished query and a running stream; it writes an event log.
+pub struct Streaming {
+    /// The driver's UI and REST API.
+    pub ui: String,
+    /// `spark.app.id`.
+    pub id: String,
+    events: PathBuf,
+    driver: Process,
+}
+
+impl Streaming {
+    /// Asks it to end in order, which closes its event log.
+    pub async fn end(&mut self) {
+        self.driver.stop("TERM").await;
+    }
+}
+
+/// Starts it, and waits until its stream runs.
+pub async fn streaming_app(bed: &Bed) -> Streaming {
+    let script = bed.file("spark/stream.py", STREAMING);
+    let (events, web) = (bed.folder("spark/events"), ports::free());
+    let mut command = submit(bed, "local[1]", &script);
+    command.env("UI_PORT", web.to_string()).env("EVENTS", &events);
+    let log = bed.folder("spark").join("stream.log");
+    let mut driver = Process::start("spark-stream", &mut command, log);
+    let ui = format!("http://127.0.0.1:{web}");
+    let applications = format!("{ui}/api/v1/applications");
+    let id = driver
+        .until_ready(async || Some(bed.json(&applications).await?[0]["id"].as_str()?.to_owned()))
+        .await;
+    let jobs = format!("{applications}/{id}/jobs");
+    let streams = |all: &Value| {
+        let text = |job: &Value| job["description"].as_str().unwrap_or_default().to_owned();
+        all.as_array().is_some_and(|all| all.iter().any(|job| text(job).contains("runId = ")))
+    };
+    driver.until_ready(async || bed.json(&jobs).await.filter(streams)).await;
+    Streaming { ui, id, events, driver }
+}
+
+/// A History Server.
+pub struct HistoryServer {
+    /// `http://127.0.0.1:port`.
+    pub url: String,
+    _process: Process,
+}
+
+impl HistoryServer {
+    /// Starts one over the application's event log, and waits until it lists something.
+    pub async fn start(bed: &Bed, app: &Streaming) -> Self {
+        let (folder, port) = (bed.folder("spark"), ports::free());
+        let mut command = script(&folder, "spark-class");
+        let options = format!(
+            "-Dspark.history.fs.logDirectory=file://{} -Dspark.history.ui.port={port} -Dspark.history.fs.update.interval=1s",
+            app.events.display()
+        );
+        command
+            .arg("org.apache.spark.deploy.history.HistoryServer")
+            .env("SPARK_HISTORY_OPTS", options);
+        let mut process = Process::start("spark-history", &mut command, folder.join("history.log"));
+        let url = format!("http://127.0.0.1:{port}");
+        let list = format!("{url}/api/v1/applications");
+        process
+            .until_ready(async || bed.json(&list).await.filter(|all| all[0]["id"].is_string()))
+            .await;
+        Self { url, _process: process }
+    }
+}
+
 /// Runs a script with `spark-submit` on the master (or `local[1]`), everything on loopback.
 pub fn submit(bed: &Bed, master: &str, script_file: &Path) -> Command {
     let folder = bed.folder("spark");
@@ -198,5 +266,35 @@ def slow(rows):
         yield row
 
 print(spark.sparkContext.parallelize(range(120), 12).mapPartitions(slow).count(), flush=True)
+threading.Event().wait()
+"#;
+
+/// Fails a job, answers a query, then streams until it is told to end.
+const STREAMING: &str = r#"
+import os, threading
+from pyspark.sql import SparkSession
+
+spark = (
+    SparkSession.builder.appName("orders")
+    .config("spark.ui.port", os.environ["UI_PORT"])
+    .config("spark.eventLog.enabled", "true")
+    .config("spark.eventLog.dir", "file://" + os.environ["EVENTS"])
+    .config("spark.hadoop.fs.s3a.secret.key", "hunter2hunter2")
+    .config("spark.sql.autoBroadcastJoinThreshold", "2g")
+    .config("spark.sql.shuffle.partition", "2")
+    .config("spark.sql.shuffle.partitions", "2")
+    .getOrCreate()
+)
+
+def broken(row):
+    raise ValueError("row 7 is broken")
+
+try:
+    spark.sparkContext.parallelize(range(4), 2).map(broken).count()
+except Exception as error:
+    print(type(error), flush=True)
+spark.range(100).groupBy().count().collect()
+rate = spark.readStream.format("rate").option("rowsPerSecond", 5).load()
+query = rate.writeStream.queryName("orders").format("memory").trigger(processingTime="1 second").start()
 threading.Event().wait()
 "#;

@@ -93,6 +93,8 @@ struct World {
 
 #[derive(Default)]
 struct Room {
+    /// Power level that messages need.
+    power: i64,
     alias: String,
     encrypted: bool,
     /// User to `join`, `invite` or `leave`.
@@ -130,6 +132,11 @@ impl Matrix {
     fn add(&self, alias: &str, membership: &'static str) -> String {
         let mut world = self.server.world.lock().unwrap();
         world.add_room(alias, [(BOT.to_owned(), membership)])
+    }
+
+    /// Messages to a room need this power level from now on.
+    pub fn needs_power(&self, room: &str, level: i64) {
+        self.server.world.lock().unwrap().rooms.get_mut(room).unwrap().power = level;
     }
 
     /// Turns encryption on.

@@ -130,6 +130,10 @@ impl World {
                     Err(not_found("Event not found."))
                 }
             }
+            ("GET", ["v3", "rooms", room, "state", "m.room.power_levels", ""]) => {
+                self.joined(room)?;
+                Ok(json!({"users_default": 0, "events_default": self.rooms[*room].power}))
+            }
             ("GET", ["v3", "rooms", room, "state", "m.room.member", user]) => {
                 self.joined(room)?;
                 let membership = self.rooms[*room].members.get(*user);

@@ -57,6 +57,9 @@ impl World {
             return Err(self.surprise(method, "wrong HTTP method", "invalid_post_type"));
         };
         match method {
+            "auth.test" => {
+                Ok(json!({"team": "Test", "user": "paramedic", "team_id": "T1", "user_id": "U1"}))
+            }
             "chat.postMessage" => self.post(&arguments),
             "chat.update" => self.update(&arguments),
             "conversations.history" => self.history(&arguments),

@@ -32,6 +32,9 @@ use sha2::Sha256;
 pub const TOKEN: &str = "xoxb-1-test";
 /// The app's signing secret.
 pub const SIGNING_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
+/// What the app may do unless a test says otherwise.
+const SCOPES: &str =
+    "chat:write,im:write,im:history,channels:history,channels:read,groups:history,groups:read";
 /// Messages to one channel at once, then one a second.
 const BURST: f64 = 5.0;
 
@@ -97,6 +100,8 @@ struct World {
     answers: Vec<Value>,
     surprises: Vec<String>,
     serial: u64,
+    /// Scopes of the token, as Slack lists them with every answer.
+    scopes: String,
 }
 
 #[derive(Default)]
@@ -124,6 +129,7 @@ impl Slack {
             answers: vec![],
             surprises: vec![],
             serial: 0,
+            scopes: SCOPES.to_owned(),
         }));
         let app = Router::new()
             .route("/api/{method}", any(call))
@@ -153,6 +159,11 @@ impl Slack {
     /// Adds a person.
     pub fn person(&self, id: &str) {
         self.state.lock().unwrap().people.push(id.to_owned());
+    }
+
+    /// The app has only these scopes.
+    pub fn grants(&self, scopes: &str) {
+        scopes.clone_into(&mut self.state.lock().unwrap().scopes);
     }
 
     /// Archives a channel.
@@ -260,7 +271,7 @@ async fn call(
     headers: HeaderMap,
     body: String,
 ) -> Response {
-    let (answer, trouble) = {
+    let (answer, trouble, scopes) = {
         let mut world = state.lock().unwrap();
         world.calls.push(method.clone());
         let trouble = world.troubles.get_mut(&method).and_then(VecDeque::pop_front);
@@ -277,7 +288,7 @@ async fn call(
             headers: &headers,
             body: &body,
         };
-        (world.answer(&method, &request), trouble)
+        (world.answer(&method, &request), trouble, world.scopes.clone())
     };
     match trouble {
         Some(Trouble::DoneThenHtml502) => bad_gateway(),
@@ -289,7 +300,7 @@ async fn call(
         Some(Trouble::Limited(_) | Trouble::Says(_) | Trouble::Html502) | None => match answer {
             Ok(mut body) => {
                 body["ok"] = json!(true);
-                axum::Json(body).into_response()
+                ([("x-oauth-scopes", scopes)], axum::Json(body)).into_response()
             }
             Err(methods::Refusal::Says(error)) => says(&error),
             Err(methods::Refusal::Limited) => limited(1),
