@@ -71,7 +71,12 @@ async fn without_a_prometheus_or_a_value_the_step_is_skipped() {
 
 #[tokio::test]
 async fn an_address_outside_the_allowed_networks_fails_and_names_the_setting() {
-    for step in ["net.http: { url: http://10.1.2.3/ }", "net.tcp: { address: 10.1.2.3:22 }"] {
+    for step in [
+        "net.http: { url: http://10.1.2.3/ }",
+        "net.tcp: { address: 10.1.2.3:22 }",
+        "net.tls: { address: 10.1.2.3:443 }",
+        "net.dns: { name: secret.attacker.example }",
+    ] {
         let Failure::Client(error) = Bench::new().run(step).await.unwrap_err() else {
             panic!("{step} is denied, not skipped")
         };

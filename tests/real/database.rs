@@ -137,15 +137,15 @@ async fn the_database_of_a_real_metastore_shows_its_version_its_rows_and_a_lock(
     let holder =
         client_of(&postgres, "BEGIN; LOCK TABLE \"TBLS\"; SELECT pg_sleep(120)", &bed, "holder");
     let waits = client_of(&postgres, "SELECT count(*) FROM \"TBLS\"", &bed, "waiter");
-    let locked = until("a session that waits", Duration::from_mins(1), async || {
+    let blocked = until("a session that waits", Duration::from_mins(1), async || {
         let looked = client.metastore(&Clock::System).await;
         (!looked.waiting.is_empty()).then_some(looked)
     })
     .await;
-    let waiting = &locked.waiting[0];
+    let waiting = &blocked.waiting[0];
     assert_eq!((waiting.relation.as_str(), waiting.mode.as_str()), ("\"TBLS\"", "AccessShareLock"));
     assert_eq!(waiting.blocked_by.len(), 1);
-    assert_eq!(locked.failure("counts").unwrap().kind, Kind::Timeout);
+    assert_eq!(blocked.failure("counts").unwrap().kind, Kind::Timeout);
     drop((holder, waits));
 
     let other = self::client(&postgres, "postgres", "app");

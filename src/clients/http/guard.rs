@@ -105,12 +105,18 @@ impl Guard {
         let host = url.host_str().ok_or_else(|| Refused("the address names no host".to_owned()))?;
         match host.trim_start_matches('[').trim_end_matches(']').parse() {
             Ok(address) => self.check(address),
-            // Whatever the name resolves to would be refused: spare the look-up and its wait.
-            Err(_) if self.allow.is_empty() => Err(Refused(format!(
-                "no network is allowed, so `{host}` is not looked up; add its network to `egress.allow`"
-            ))),
-            Err(_) => Ok(()),
+            Err(_) => self.check_name(host),
         }
+    }
+
+    /// Checks a name before it is looked up: whatever it resolves to would be refused, so spare the look-up and its wait.
+    pub(super) fn check_name(&self, host: &str) -> Result<(), Refused> {
+        if self.allow.is_empty() {
+            return Err(Refused(format!(
+                "no network is allowed, so `{host}` is not looked up; add its network to `egress.allow`"
+            )));
+        }
+        Ok(())
     }
 }
 

@@ -132,6 +132,13 @@ impl Client {
         self.guard.check(address).map_err(denied)
     }
 
+    /// Asks the egress guard about a look-up alone. Where no network is allowed, no name of a playbook or a label leaves this
+    /// machine either.
+    pub fn check_name(&self, host: &str, operation: &str) -> Result<()> {
+        let denied = |why: guard::Refused| Error::new(Kind::Denied, operation, why.to_string());
+        self.guard.check_name(host).map_err(denied)
+    }
+
     fn check(
         &self,
         url: &Url,

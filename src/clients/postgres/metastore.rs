@@ -113,7 +113,7 @@ impl Client {
             Ok(())
         };
         // Each look has a bound of its own; this one is for the sum of them.
-        let late = bounded(WHOLE, &operation, all).await.err();
+        let late = Box::pin(bounded(WHOLE, &operation, all)).await.err();
         looked.rungs.extend(late.map(|failure| LookedRung {
             name: "connect",
             latency_ms: u64::try_from(WHOLE.as_millis()).unwrap_or(u64::MAX),
@@ -194,13 +194,14 @@ async fn connections(db: &mut PgConnection) -> sqlx::Result<Connections> {
 }
 
 async fn waiting(db: &mut PgConnection) -> sqlx::Result<Vec<Waiting>> {
+    type Row = (i64, i64, String, String, Vec<i64>);
     begin(db, LOOK).await?;
     let sql = "SELECT l.pid::int8, coalesce(extract(epoch FROM clock_timestamp() - a.query_start), 0)::int8 AS seconds, \
                coalesce(left(l.relation::regclass::text, 200), ''), coalesce(l.mode, ''), \
                ARRAY(SELECT unnest(pg_blocking_pids(l.pid))::int8) \
                FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid \
                WHERE NOT l.granted AND a.datname = current_database() ORDER BY seconds DESC LIMIT 20";
-    let found: sqlx::Result<Vec<(i64, i64, String, String, Vec<i64>)>> =
+    let found: sqlx::Result<Vec<Row>> =
         sqlx::query_as(sql).persistent(false).fetch_all(&mut *db).await;
     rollback(db).await?;
     let waiting = found?.into_iter().map(|(pid, seconds, relation, mode, blocked_by)| Waiting {

@@ -96,7 +96,7 @@ pub(super) fn accepted(answer: &Response) -> Result<String, Fault> {
     }
     let html = header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
     if code.is_empty() && html {
-        reason = "a web page came back, not S3".to_owned();
+        "a web page came back, not S3".clone_into(&mut reason);
     }
     Err(Fault { kind, status: Some(answer.status), code, reason })
 }

@@ -26,11 +26,13 @@ use super::{
 use crate::ops::clock::Clock;
 
 /// How long a signature is good for.
-const SIGNED_FOR: Duration = Duration::from_secs(60);
+const SIGNED_FOR: Duration = Duration::from_mins(1);
 /// Longest wait for one answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Most bytes read of one page of a list: a thousand keys of a thousand bytes, and their tags.
 const MAX_PAGE: usize = 4 * 1024 * 1024;
+/// After so long no further page is asked for.
+const LISTING: Duration = Duration::from_secs(12);
 /// Objects asked for in one page.
 const PAGE: usize = 1_000;
 
@@ -94,7 +96,7 @@ impl Client {
         self.bucket.name()
     }
 
-    /// Counts what lies below `prefix`, at most `pages` pages of a thousand objects.
+    /// Counts what lies below `prefix`, at most `pages` pages of a thousand objects, and for about twelve seconds.
     pub async fn list(
         &self,
         prefix: &str,
@@ -102,6 +104,7 @@ impl Client {
         clock: &Clock,
     ) -> std::result::Result<Listing, Fault> {
         let mut listing = Listing::default();
+        let started = clock.monotonic();
         let mut token: Option<String> = None;
         for page in 0..pages {
             let mut action = ListObjectsV2::new(&self.bucket, self.credentials.as_ref());
@@ -117,11 +120,13 @@ impl Client {
                 Fault::new(FailureKind::NotS3, format!("the list is not readable: {error}"))
             })?;
             for object in parsed.contents {
-                listing.add(object.key, object.last_modified, object.size.unwrap_or(0));
+                let modified = object.last_modified.as_deref();
+                listing.add(&object.key, modified, object.size.unwrap_or(0));
             }
             token = parsed.next_continuation_token;
             listing.cut = token.is_some();
-            if token.is_none() || page + 1 == pages {
+            let late = clock.monotonic().saturating_sub(started) > LISTING;
+            if token.is_none() || late || page + 1 == pages {
                 break;
             }
         }
@@ -232,7 +237,7 @@ impl Client {
 }
 
 impl Listing {
-    fn add(&mut self, key: String, modified: Option<String>, size: u64) {
+    fn add(&mut self, key: &str, modified: Option<&str>, size: u64) {
         self.objects += 1;
         self.bytes = self.bytes.saturating_add(size);
         if key.contains("_temporary/") {
@@ -240,9 +245,9 @@ impl Listing {
         }
         let Some(modified) = modified else { return };
         // RFC 3339 in UTC, all of one length on one server: the order of the text is the order of the time.
-        let newer = self.newest.as_ref().is_none_or(|(_, newest, _)| *newest < modified);
+        let newer = self.newest.as_ref().is_none_or(|(_, newest, _)| newest.as_str() < modified);
         if newer {
-            self.newest = Some((one_line(&key, 1_024), one_line(&modified, 40), size));
+            self.newest = Some((one_line(key, 1_024), one_line(modified, 40), size));
         }
     }
 }

@@ -98,7 +98,7 @@ pub async fn inspect(stream: TcpStream, host: &str, now: Timestamp) -> Result<Se
         Ok(stream) => {
             let version = stream.get_ref().1.protocol_version();
             let version = version.and_then(|version| version.as_str());
-            seen.protocol = version.map_or("TLS", protocol).to_owned();
+            version.map_or("TLS", protocol).clone_into(&mut seen.protocol);
         }
         Err(error) => seen.broken = one_line(&error.to_string(), MAX_REASON),
     }

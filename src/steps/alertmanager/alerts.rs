@@ -77,13 +77,12 @@ source: prod"#;
     type Output = Found;
 
     async fn run(&self, context: &Context<'_>) -> Result<Outcome<Found>, Failure> {
-        let wanted = match &self.labels {
-            Some(labels) => labels.fill(context.scope)?,
-            None => {
-                let mut own = labels::of_alert(context.scope);
-                own.retain(|name, _| name == "alertname");
-                own
-            }
+        let wanted = if let Some(labels) = &self.labels {
+            labels.fill(context.scope)?
+        } else {
+            let mut own = labels::of_alert(context.scope);
+            own.retain(|name, _| name == "alertname");
+            own
         };
         if wanted.is_empty() {
             let why = "no labels to look for: the alert has no `alertname`, and `labels:` is empty";
@@ -130,13 +129,13 @@ fn line(alert: &read::Alert) -> String {
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     let others = one_line(&others.join(","), 400);
-    let mut text =
-        format!("alert {} {state} since {starts_at}: {others}", one_line(named("alertname"), 200));
+    let name = one_line(named("alertname"), 200);
+    let mut text = vec![format!("alert {name} {state} since {starts_at}: {others}")];
     if !silenced_by.is_empty() {
-        text.push_str(&format!(", silenced by {}", one_line(&silenced_by.join(" "), 200)));
+        text.push(format!(", silenced by {}", one_line(&silenced_by.join(" "), 200)));
     }
     if !inhibited_by.is_empty() {
-        text.push_str(&format!(", inhibited by {}", one_line(&inhibited_by.join(" "), 200)));
+        text.push(format!(", inhibited by {}", one_line(&inhibited_by.join(" "), 200)));
     }
-    text
+    text.concat()
 }

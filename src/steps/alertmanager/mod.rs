@@ -9,8 +9,8 @@ use crate::{
     domain::template::Input,
 };
 
-/// Most instances asked before giving up.
-const MAX_INSTANCES: usize = 5;
+/// Most instances asked before giving up: each may take five seconds, and a step has twenty.
+const MAX_INSTANCES: usize = 3;
 
 /// The instances of the named source, or of the incident's own; or why the step is skipped.
 async fn instances(

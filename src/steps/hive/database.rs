@@ -114,7 +114,7 @@ impl Step for Database {
                 cluster.name,
             )));
         };
-        let looked = client.metastore(context.clock).await;
+        let looked = Box::pin(client.metastore(context.clock)).await;
         let slow_ms = self
             .slow
             .map_or(SLOW_MS, |slow| u64::try_from(slow.get().as_millis()).unwrap_or(u64::MAX));
@@ -198,8 +198,8 @@ fn outcome(
         }
     }
     let failed = looked.rungs.iter().position(|rung| rung.failure.is_some());
-    let locked = (verdict == Verdict::Locked).then_some(looked.rungs.len());
-    let summary = match locked.or(failed).and_then(|at| lines.get(at)) {
+    let waits = (verdict == Verdict::Locked).then_some(looked.rungs.len());
+    let summary = match waits.or(failed).and_then(|at| lines.get(at)) {
         Some(line) => format!("{}: {line}", verdict.word()),
         None if looked.schema_version.is_empty() => format!("{}: {head}", verdict.word()),
         None => format!("{}: {head}, schema {}", verdict.word(), looked.schema_version),

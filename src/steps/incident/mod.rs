@@ -32,22 +32,22 @@ fn line(incident: &Earlier) -> String {
     let because = because.join(", ");
     let title = one_line(title, 200);
     let mut text =
-        format!("incident {id} ({because}) {severity} {status}, opened {opened_at}: {title}");
+        vec![format!("incident {id} ({because}) {severity} {status}, opened {opened_at}: {title}")];
     if let Some(resolved_at) = incident.resolved_at {
         let took = resolved_at.duration_since(*opened_at).unsigned_abs();
         let took = std::time::Duration::from_secs(took.as_secs());
-        text.push_str(&format!("; over after {}: {}", duration::format(took), incident.ended));
+        text.push(format!("; over after {}: {}", duration::format(took), incident.ended));
     }
     if let Some(best) = verdicts.first() {
-        text.push_str(&format!("; verdict {best}"));
+        text.push(format!("; verdict {best}"));
     }
     if !incident.acknowledged_by.is_empty() {
-        text.push_str(&format!("; acknowledged by {}", one_line(&incident.acknowledged_by, 100)));
+        text.push(format!("; acknowledged by {}", one_line(&incident.acknowledged_by, 100)));
     }
     if let Some(last) = notes.last() {
-        text.push_str(&format!("; note: {}", one_line(last, 300)));
+        text.push(format!("; note: {}", one_line(last, 300)));
     }
-    text
+    text.concat()
 }
 
 #[cfg(test)]

@@ -18,8 +18,8 @@ use crate::{
     steps::{Context, Effect, Failure, Need, Outcome, Step, span::Span},
 };
 
-/// Looks up a name as the daemon does. Nothing is connected to, so `egress.allow` need not hold the addresses; the output
-/// says of each whether it does.
+/// Looks up a name as the daemon does. Nothing is connected to, so `egress.allow` need not hold the addresses, and the output
+/// says of each whether it does; but where it is empty, nothing is looked up either.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dns {
@@ -111,6 +111,7 @@ impl Step for Dns {
 
     async fn run(&self, context: &Context<'_>) -> Result<Outcome<Answer>, Failure> {
         let HostName(name) = self.name.fill(context.scope)?;
+        context.http.check_name(&name, &format!("look up {name}"))?;
         let limit = self.timeout.map_or(TIMEOUT, Span::get);
         let start = context.clock.monotonic();
         let looked = tokio::select! {
@@ -176,7 +177,7 @@ fn outcome(answer: Answer) -> Outcome<Answer> {
         State::Failed => format!("dns {name}: failed: {reason}"),
     };
     if *state == State::Resolved && !missing.is_empty() {
-        text.push_str(&format!(", MISSING {}", missing.join(", ")));
+        text = format!("{text}, MISSING {}", missing.join(", "));
     }
     let passages = vec![Passage::new(Origin::Probe, name, &text)];
     Outcome { value: answer, passages, summary: text }

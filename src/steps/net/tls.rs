@@ -114,27 +114,11 @@ impl Tls {
         let name = self.name.as_ref().map(|name| name.fill(context.scope)).transpose()?;
         let name = name.map_or_else(|| target.host().to_owned(), |name| name.0);
         let limit = self.timeout.map_or(TIMEOUT, Span::get);
-        let now = context.clock.now();
         let start = context.clock.monotonic();
-        let shaking = async {
-            match tcp::open(&target, context, trust).await? {
-                Ok(stream) => shake(stream, &name, now).await,
-                Err((state, reason)) => {
-                    Ok((state.word(), Seen { broken: reason, ..Seen::default() }))
-                }
-            }
-        };
-        let (state, seen) = tokio::select! {
-            biased;
-            outcome = shaking => outcome?,
-            () = context.clock.sleep(limit) => {
-                let broken = format!("no handshake within {} ms", limit.as_millis());
-                ("timeout", Seen { broken, ..Seen::default() })
-            }
-        };
+        let (state, seen) = within(limit, &target, &name, context, trust).await?;
         let took = context.clock.monotonic().saturating_sub(start);
         let latency_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let days_left = seen.days_left(now);
+        let days_left = seen.days_left(context.clock.now());
         let soon = days_left.is_some_and(|days| days < self.min_days.0);
         let healthy = seen.broken.is_empty() && seen.problems.is_empty() && !soon;
         let Seen { protocol, chain, problems, reason, broken } = seen;
@@ -153,6 +137,30 @@ impl Tls {
             reason,
         };
         Ok(outcome(probe, soon))
+    }
+}
+
+/// The handshake, or that it took too long. Err only when the guard refuses every address, or nothing can be judged.
+async fn within(
+    limit: Duration,
+    target: &HostPort,
+    name: &str,
+    context: &Context<'_>,
+    trust: Trust,
+) -> clients::Result<(&'static str, Seen)> {
+    let shaking = async {
+        match tcp::open(target, context, trust).await? {
+            Ok(stream) => shake(stream, name, context.clock.now()).await,
+            Err((state, broken)) => Ok((state.word(), Seen { broken, ..Seen::default() })),
+        }
+    };
+    tokio::select! {
+        biased;
+        outcome = shaking => outcome,
+        () = context.clock.sleep(limit) => {
+            let broken = format!("no handshake within {} ms", limit.as_millis());
+            Ok(("timeout", Seen { broken, ..Seen::default() }))
+        }
     }
 }
 

@@ -137,17 +137,17 @@ fn shown(rule: lists::Rule, now: Timestamp) -> Shown {
 /// The canonical line of a rule, which signatures match.
 fn line(name: &str, rule: &Shown) -> String {
     let Shown { group, expression, for_seconds, health, firing, pending, .. } = rule;
-    let mut text = format!(
+    let mut text = vec![format!(
         "rule {name} in group {group}: {health}, {firing} firing, {pending} pending: {} for {for_seconds} s",
         one_line(expression, 500)
-    );
+    )];
     match rule.evaluated_seconds_ago {
-        Some(ago) if rule.stale => text.push_str(&format!(", STALE, evaluated {ago} s ago")),
-        Some(ago) => text.push_str(&format!(", evaluated {ago} s ago")),
-        None => text.push_str(", never evaluated"),
+        Some(ago) if rule.stale => text.push(format!(", STALE, evaluated {ago} s ago")),
+        Some(ago) => text.push(format!(", evaluated {ago} s ago")),
+        None => text.push(", never evaluated".to_owned()),
     }
     if !rule.last_error.is_empty() {
-        text.push_str(&format!(", error: {}", rule.last_error));
+        text.push(format!(", error: {}", rule.last_error));
     }
-    text
+    text.concat()
 }

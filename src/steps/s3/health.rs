@@ -140,15 +140,15 @@ fn line(name: &str, rung: &Rung) -> String {
         RungState::Slow => format!("{head}: slow, {latency_ms} ms ({reason})"),
         RungState::Failed => {
             let kind = kind.map_or("unexpected", |kind| kind.word());
-            let mut said = format!("{head}: FAILED after {latency_ms} ms: {kind}");
+            let mut said = vec![format!("{head}: FAILED after {latency_ms} ms: {kind}")];
             if let Some(status) = status {
-                said.push_str(&format!(": HTTP {status}"));
+                said.push(format!(": HTTP {status}"));
             }
             for more in [code, reason].into_iter().filter(|more| !more.is_empty()) {
-                said.push_str(": ");
-                said.push_str(more);
+                said.push(": ".to_owned());
+                said.push(more.clone());
             }
-            said
+            said.concat()
         }
     }
 }

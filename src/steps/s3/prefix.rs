@@ -25,7 +25,8 @@ pub struct Prefix {
     pub bucket: Option<Input<String>>,
     /// What the keys begin with, a template: `warehouse/orders/day={{labels.day}}/`. Never empty.
     pub prefix: Input<KeyPrefix>,
-    /// Pages of 1 000 objects to read, 1 to 20; default 5. More objects are said, not counted.
+    /// Pages of 1 000 objects to read, 1 to 20; default 5. What lies beyond them, or takes longer than 12 seconds, is said and
+    /// not counted.
     #[serde(default = "default_pages")]
     #[schemars(range(min = 1, max = 20))]
     pub pages: Pages,
@@ -155,19 +156,22 @@ fn failed(name: &str, fault: Fault) -> Failure {
 fn outcome(name: &str, prefix: String, listing: Listing, success: bool) -> Outcome<Found> {
     let Listing { objects, bytes, newest, temporary, cut } = listing;
     let shown = one_line(&prefix, 300);
-    let mut text = if objects == 0 {
+    let counted = if objects == 0 {
         format!("s3 {name} prefix {shown}: nothing there")
     } else {
         let more = if cut { "more than " } else { "" };
         format!("s3 {name} prefix {shown}: {more}{objects} objects, {bytes} bytes")
     };
+    let mut text = vec![counted];
     if let Some((key, modified, size)) = &newest {
-        text.push_str(&format!(", newest {modified} ({}, {size} bytes)", one_line(key, 300)));
+        text.push(format!(", newest {modified} ({}, {size} bytes)", one_line(key, 300)));
     }
-    text.push_str(if success { ", _SUCCESS is there" } else { ", no _SUCCESS" });
+    let marked = if success { ", _SUCCESS is there" } else { ", no _SUCCESS" };
+    text.push(marked.to_owned());
     if temporary > 0 {
-        text.push_str(&format!(", {temporary} below _temporary"));
+        text.push(format!(", {temporary} below _temporary"));
     }
+    let text = text.concat();
     let newest = newest.map(|(key, modified, bytes)| Newest { key, modified, bytes });
     let value =
         Found { prefix, exists: objects > 0, objects, bytes, cut, newest, success, temporary };

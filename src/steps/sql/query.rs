@@ -31,8 +31,8 @@ pub struct Query {
     pub binds: Vec<Input<String>>,
     /// Most rows, 1 to 500; default 50.
     pub rows: Limit,
-    /// How long the query may take, 100ms to 15s; default 5s.
-    pub timeout: Option<Span<100, 15_000>>,
+    /// How long the query may take, 100ms to 12s; default 5s.
+    pub timeout: Option<Span<100, 12_000>>,
 }
 
 /// [`Query`] before its query and its binds are held against each other.
@@ -51,9 +51,9 @@ struct Unchecked {
     /// Most rows, 1 to 500; default 50.
     #[serde(default)]
     rows: Limit,
-    /// How long the query may take, 100ms to 15s; default 5s.
+    /// How long the query may take, 100ms to 12s; default 5s.
     #[serde(default)]
-    timeout: Option<Span<100, 15_000>>,
+    timeout: Option<Span<100, 12_000>>,
 }
 
 /// Number of rows.

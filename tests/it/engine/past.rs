@@ -97,3 +97,40 @@ async fn another_alert_about_the_same_target_and_one_beside_it_are_found() {
     INC-1 A · n ["same target","same namespace"]
     "#);
 }
+
+/// Asks the alert's own Alertmanager.
+const SILENCES: &str = "
+name: silences
+title: Silences
+summary: Asks Alertmanager.
+owner: team:data
+reviewed: 2026-11-23
+match: [ 'alertname=\"A\"' ]
+steps:
+  - id: silences
+    alertmanager.silences: {}
+  - id: other
+    alertmanager.alerts: { source: lab }
+";
+
+#[tokio::test]
+async fn steps_ask_the_alertmanager_that_sent_the_alert() {
+    let matchers = json!([{ "name": "pod", "value": "etl-1", "isRegex": false, "isEqual": true }]);
+    let silences = json!([{
+        "id": "s1", "status": { "state": "active" }, "matchers": matchers, "createdBy": "ana", "comment": "token=hunter2hunter2",
+        "startsAt": "2026-11-23T01:00:00Z", "endsAt": "2026-11-23T09:00:00Z", "updatedAt": "2026-11-23T01:00:00Z",
+    }]);
+    let fake = crate::fakes::alertmanager::Alertmanager::start(json!([]), silences).await;
+    let app =
+        TestApp::with(&format!("sources: {{ default: {{ alertmanagers: ['{}'] }} }}", fake.url))
+            .await;
+    app.engine.catalog.set(catalog(&[SILENCES]));
+    app.post_alerts(&payload(&[("firing", &labels_of("A", "n", "etl-1"), 0)])).await;
+    app.pump_until_quiet().await;
+    let run = app.engine.store.runs(IncidentId(1)).await.unwrap().pop().unwrap();
+    let steps = app.engine.store.steps(&run.id).await.unwrap();
+    assert_eq!(steps["silences"].findings.value["active"], 1, "{steps:?}");
+    assert_eq!(steps["other"].reason, "there is no source `lab`; see `sources:`");
+    let kept = serde_json::to_string(&steps).unwrap();
+    assert!(!kept.contains("hunter2"), "{kept}");
+}

@@ -227,14 +227,15 @@ fn list(known: &Known, query: &BTreeMap<String, String>) -> Response {
     let page: Vec<_> = matching.take(most + 1).collect();
     let endless = known.mood == Mood::Endless;
     let cut = page.len() > most || endless;
-    let mut entries = String::new();
-    for (number, (key, body)) in page.iter().take(most).enumerate() {
+    let entries = page.iter().take(most).enumerate().map(|(number, (key, body))| {
         let key = percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC);
         let (size, second) = (body.len(), number % 60);
-        entries.push_str(&format!(
+        format!(
             "<Contents><Key>{key}</Key><LastModified>2026-11-23T03:00:{second:02}.000Z</LastModified><Size>{size}</Size></Contents>"
-        ));
-    }
+        )
+    });
+    let entries: Vec<String> = entries.collect();
+    let entries = entries.concat();
     let token = page.iter().take(most).last().map_or("more", |(key, _)| key.as_str());
     let token = if cut {
         format!(

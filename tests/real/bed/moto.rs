@@ -1,4 +1,4 @@
-//! A real S3 protocol: moto's server, from PyPI. It keeps buckets in memory and does not check signatures.
+//! A real S3 protocol: moto's server, from the Python index. It keeps buckets in memory and does not check signatures.
 
 use std::process::Command;
 
