@@ -9,7 +9,7 @@ use paramedic::steps::spark::{
     threads::Threads,
 };
 
-use crate::bed::{Bed, spark, steps::on_spark, until};
+use crate::bed::{Bed, on_spark::on_spark, spark, until};
 
 #[tokio::test]
 async fn jobs_queries_settings_threads_and_streams_are_read_live_and_from_history() {

@@ -7,12 +7,12 @@ pub mod alertmanager;
 pub mod daemon;
 pub mod metastore;
 pub mod metric;
+pub mod on_spark;
 pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod prometheus;
 pub mod spark;
-pub mod steps;
 pub mod synapse;
 
 use std::{
