@@ -344,7 +344,7 @@ mod tests {
             ("spark.executor.memoryOverHead", "1g"),
             ("spark.sql.shuffle.partition", "400"),
             ("spark.dynamicAllocation.enable", "true"),
-            ("spark.hadoop.fs.s3a.acces.key", "x"),
+            ("spark.hadoop.fs.s3a.own.key", "x"),
             ("spark.kubernetes.driver.label.tem", "a"),
             ("spark.gluten.enabled", "true"),
             ("spark.sql.catalog.lake", "x"),
@@ -404,7 +404,7 @@ mod tests {
     #[test]
     fn hostile_settings_are_survived_and_secrets_are_not_quoted() {
         let many: Vec<(String, String)> =
-            (0..5_000).map(|n| (format!("spark.executor.memor{n}"), "\0é".repeat(500))).collect();
+            (0..5_000).map(|n| (format!("spark.executor.memory{n}"), "\0é".repeat(500))).collect();
         let given: Given = many.into_iter().collect();
         assert!(check(&given).len() <= MAX_FINDINGS);
         assert_eq!(
