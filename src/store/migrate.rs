@@ -16,8 +16,8 @@ macro_rules! files {
     };
 }
 
-const SQLITE: &[File] = files!("sqlite": 1 "0001_init", 2 "0002_leases");
-const POSTGRES: &[File] = files!("postgres": 1 "0001_init", 2 "0002_leases");
+const SQLITE: &[File] = files!("sqlite": 1 "0001_init", 2 "0002_replicas");
+const POSTGRES: &[File] = files!("postgres": 1 "0001_init", 2 "0002_replicas");
 
 /// The session lock under which one replica migrates.
 const LOCK: i64 = 0x7061_7261_6d65_6402;

@@ -26,5 +26,6 @@ mod kube_steps;
 mod net_steps;
 mod oncall;
 mod playbooks;
+mod replicas;
 mod spark_steps;
 mod store;
