@@ -48,7 +48,7 @@ impl Postgres {
         let (intake, queue) = Intake::new();
         let (storing, stopped) = (Arc::clone(&pool), tasks.stop().stopped.clone());
         let bound = settings.statement.saturating_mul(2);
-        tasks.spawn("store.intake", async move {
+        tasks.serve("store.intake", async move {
             tokio::select! {
                 () = store_all(&storing, queue, bound) => {}
                 () = stopped.cancelled() => {}

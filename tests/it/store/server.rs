@@ -59,6 +59,18 @@ async fn a_server_that_was_restarted_is_used_again_at_once() {
     store.deliver(delivery("after", &store)).await.unwrap();
     assert_eq!(store.backlog().await.unwrap().0, 2);
 
+    // Every session ended by an administrator while nobody looked: nobody notices.
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'paramedic'";
+    for number in 0..3 {
+        futures::future::join_all((0..8).map(|_| store.backlog())).await;
+        assert_ne!(server.sql("postgres", end).trim(), "0");
+        match number {
+            0 => store.commit(cursor("0"), store.now()).await.unwrap(),
+            1 => assert_eq!(store.backlog().await.unwrap().0, 2),
+            _ => store.check().await.unwrap(),
+        }
+    }
+
     // Restarted while nobody looked: nobody notices.
     futures::future::join_all((0..8).map(|_| store.backlog())).await;
     server.stop().await;
