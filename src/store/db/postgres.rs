@@ -75,7 +75,10 @@ impl Postgres {
             match rows {
                 Ok(Err(error)) if was_used && is_lost(&error) => self.pool.clear(),
                 Ok(rows) => return Ok(rows?),
-                Err(_) => return Err(late(bound)),
+                Err(_) => {
+                    self.pool.clear();
+                    return Err(late(bound));
+                }
             }
         }
         Err(Error::Failed("the connection to the database was lost twice".to_owned()))
