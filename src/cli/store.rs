@@ -136,23 +136,16 @@ pub async fn check(settings: &store::Settings) -> Report {
 
 async fn looks(store: &store::Store) -> Vec<Looked> {
     let schema = store.schema().await.map(|version| (true, format!("version {version}")));
-    let damage = store.damage().await.map(|lines| match lines.is_empty() {
-        true => (true, "none found".to_owned()),
-        false => (false, lines.join("; ")),
+    let damage = store.damage().await;
+    let damage = damage.map(|lines| listed(&lines, "; ", "none found", ""));
+    let lost = store.without_wake_up().await.map(|ids| {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        listed(&ids, ", ", "every open incident owns its wake-up", "lost for ")
     });
-    let lost = store.without_wake_up().await.map(|ids| match ids.is_empty() {
-        true => (true, "every open incident owns its wake-up".to_owned()),
-        false => {
-            let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-            (false, format!("lost for {}", ids.join(", ")))
-        }
-    });
-    let orphans = store.orphans().await.map(|tables| match tables.is_empty() {
-        true => (true, "no row belongs to nothing".to_owned()),
-        false => {
-            let tables = tables.iter().map(|(table, count)| format!("{count} in {table}"));
-            (false, tables.collect::<Vec<_>>().join(", "))
-        }
+    let orphans = store.orphans().await.map(|tables| {
+        let tables: Vec<String> =
+            tables.iter().map(|(table, count)| format!("{count} in {table}")).collect();
+        listed(&tables, ", ", "no row belongs to nothing", "")
     });
     let aside = store.set_aside().await.map(|count| match count {
         0 => (true, "no webhook was set aside".to_owned()),
@@ -176,6 +169,14 @@ async fn looks(store: &store::Store) -> Vec<Looked> {
         look("set aside", aside, ""),
         look("round trip", trip, "full, read-only or unreachable: see the reason"),
     ]
+}
+
+/// Nothing is fine; anything is wrong and is listed.
+fn listed(found: &[String], between: &str, none: &str, before: &str) -> (bool, String) {
+    if found.is_empty() {
+        return (true, none.to_owned());
+    }
+    (false, format!("{before}{}", found.join(between)))
 }
 
 fn look(name: &'static str, found: store::Result<(bool, String)>, help: &'static str) -> Looked {

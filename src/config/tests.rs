@@ -258,6 +258,10 @@ fn values_out_of_range_are_refused() {
         ("PARAMEDIC__STORE__URL", "mysql://h/db"),
         ("PARAMEDIC__STORE__URL", "postgres://h/db?password=x"),
         ("PARAMEDIC__STORE__PASSWORD", "{env: A}"),
+        ("PARAMEDIC__STORE__CONNECTIONS", "1"),
+        ("PARAMEDIC__STORE__CONNECTIONS", "101"),
+        ("PARAMEDIC__STORE__ACQUIRE_TIMEOUT", "2m"),
+        ("PARAMEDIC__STORE__STATEMENT_TIMEOUT", "100ms"),
         ("PARAMEDIC__CLUSTERS__A", "{s3: {b: {endpoint: 'http://m', bucket: ''}}}"),
         (
             "PARAMEDIC__CLUSTERS__A",

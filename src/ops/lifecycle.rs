@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
+    services: TaskTracker,
     stop: Stop,
     dead: Arc<std::sync::OnceLock<String>>,
 }
@@ -33,15 +34,31 @@ impl Tasks {
     }
 
     /// Starts a task. Its error or panic is logged once, and drains the process.
-    #[allow(clippy::disallowed_methods, reason = "the one place that spawns")]
     pub fn spawn<F>(&self, name: &'static str, work: F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.track(&self.tracker, name, work);
+    }
+
+    /// Starts a task that works for other tasks, such as a store's writer. It need not watch [`Stop::draining`]: a stop does
+    /// not wait for it, and tells it to end once the others have.
+    pub fn serve<F>(&self, name: &'static str, work: F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.track(&self.services, name, work);
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "the one place that spawns")]
+    fn track<F>(&self, tracker: &TaskTracker, name: &'static str, work: F)
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let span = tracing::info_span!("task", task.name = name);
         let (stop, dead) = (self.stop.clone(), Arc::clone(&self.dead));
-        let inner = tokio::spawn(self.tracker.track_future(work.instrument(span)));
-        self.tracker.spawn(async move {
+        let inner = tokio::spawn(tracker.track_future(work.instrument(span)));
+        tracker.spawn(async move {
             let reason = match inner.await {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => format!("{error:#}"),
@@ -58,11 +75,17 @@ impl Tasks {
     pub async fn shut_down(&self, grace: Duration) -> Option<String> {
         self.stop.draining.cancel();
         self.tracker.close();
-        if tokio::time::timeout(grace, self.tracker.wait()).await.is_err() {
-            self.stop.stopped.cancel();
-            if tokio::time::timeout(Duration::from_secs(5), self.tracker.wait()).await.is_err() {
-                tracing::warn!(left = self.tracker.len(), "tasks still running at exit");
-            }
+        self.services.close();
+        // Late or not, everything ends now.
+        drop(tokio::time::timeout(grace, self.tracker.wait()).await);
+        self.stop.stopped.cancel();
+        let rest = async {
+            self.tracker.wait().await;
+            self.services.wait().await;
+        };
+        if tokio::time::timeout(Duration::from_secs(5), rest).await.is_err() {
+            let left = self.tracker.len() + self.services.len();
+            tracing::warn!(left, "tasks still running at exit");
         }
         self.dead.get().cloned()
     }
@@ -91,6 +114,29 @@ mod tests {
         tasks.spawn("pager", async { anyhow::bail!("lost") });
         tasks.stop().draining.cancelled().await;
         assert_eq!(tasks.shut_down(Duration::from_secs(1)).await.as_deref(), Some("pager: lost"));
+    }
+
+    #[tokio::test]
+    async fn a_service_does_not_hold_up_the_stop_and_ends_after_the_others() {
+        let tasks = Tasks::default();
+        let (draining, stopped) = (tasks.stop().draining.clone(), tasks.stop().stopped.clone());
+        let (asked, mut questions) = tokio::sync::mpsc::channel::<&str>(1);
+        let service = stopped.clone();
+        tasks.serve("store", async move {
+            while questions.recv().await.is_some() {}
+            service.cancelled().await;
+            Ok(())
+        });
+        tasks.spawn("worker", async move {
+            draining.cancelled().await;
+            anyhow::ensure!(!stopped.is_cancelled(), "stopped before it could finish");
+            asked.send("one more write").await?;
+            Ok(())
+        });
+        // An hour of grace, of which nothing is used.
+        let stop = tasks.shut_down(Duration::from_hours(1));
+        let stop = tokio::time::timeout(Duration::from_mins(1), stop).await;
+        assert_eq!(stop.expect("it stops when the worker ends"), None);
     }
 
     #[tokio::test]

@@ -57,11 +57,10 @@ const ATTEMPTS: usize = 10;
 
 impl Changes {
     /// The order in which rows are locked is the same for all transactions: delivery, incidents, their jobs, the rest. Two
-    /// that touch the same rows then wait in line instead of for each other. Jobs keep their order: it is the one they run in.
+    /// that touch the same rows then wait in line instead of for each other. Jobs and messages keep their order: it is a meaning.
     fn in_order(mut self) -> Self {
         self.incidents.sort_by_key(|change| change.state.id);
         self.members.sort_by(|a, b| (&a.source, &a.fingerprint).cmp(&(&b.source, &b.fingerprint)));
-        self.messages.sort_by(|a, b| a.key.cmp(&b.key));
         self.cursors.sort_by(|a, b| a.0.cmp(&b.0));
         self
     }

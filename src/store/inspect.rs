@@ -74,7 +74,7 @@ impl Store {
         }
         let changed = Changed::new(clock.clone())?;
         let db = match settings.place()? {
-            Place::File(path) => Db::Sqlite(Sqlite::open_as_it_is(path, tasks).await?),
+            Place::File(path) => Db::Sqlite(Box::new(Sqlite::open_as_it_is(path, tasks).await?)),
             Place::Server => Db::Postgres(Postgres::open_as_it_is(settings, tasks)?),
             #[cfg(feature = "simulation")]
             Place::World(name) => Db::Sim(super::sim::World::named(name)?),

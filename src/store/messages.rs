@@ -35,8 +35,8 @@ pub struct Sent {
 }
 
 pub(super) async fn save(db: &mut Connection, sent: &Sent) -> Result<()> {
-    let sql = "INSERT INTO messages (message_key, incident_id, is_page, channel, address, remote_id, round, revision, person, state, remark, at) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (message_key) DO UPDATE SET address = excluded.address, \
+    let sql = "INSERT INTO messages (message_key, incident_id, is_page, channel, address, remote_id, round, revision, person, state, remark, at, place) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, (SELECT coalesce(max(m.place), 0) + 1 FROM messages m WHERE m.incident_id = $2)) ON CONFLICT (message_key) DO UPDATE SET address = excluded.address, \
                remote_id = excluded.remote_id, round = excluded.round, revision = excluded.revision, state = excluded.state, remark = excluded.remark, at = excluded.at";
     query(sql)
         .bind_key(&sent.key)
@@ -106,7 +106,7 @@ impl Store {
     /// Everything sent for an incident, oldest first.
     pub async fn messages(&self, incident: IncidentId) -> Result<Vec<Sent>> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM messages WHERE incident_id = $1 ORDER BY at, message_key LIMIT 500"
+            "SELECT {COLUMNS} FROM messages WHERE incident_id = $1 ORDER BY at, place LIMIT 500"
         );
         let rows: Vec<Row> = self.db.all(query(sql).bind(incident.0)).await?;
         Ok(rows.into_iter().map(sent).collect())

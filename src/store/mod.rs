@@ -173,7 +173,7 @@ impl Store {
     pub async fn open(settings: &Settings, clock: Clock, tasks: &Tasks) -> Result<Self> {
         let changed = Changed::new(clock.clone())?;
         let db = match settings.place()? {
-            Place::File(path) => Db::Sqlite(Sqlite::open(path, tasks).await?),
+            Place::File(path) => Db::Sqlite(Box::new(Sqlite::open(path, tasks).await?)),
             Place::Server => Db::Postgres(Postgres::open(settings, tasks, &changed).await?),
             #[cfg(feature = "simulation")]
             Place::World(name) => Db::Sim(sim::World::named(name)?),

@@ -130,6 +130,17 @@ impl TestApp {
 
     /// The same, with a clock that the world around it shares.
     pub async fn at(
+        clock: (Clock, clock::Manual),
+        yaml: &str,
+        files: &[(&str, &str)],
+        clusters: Vec<Cluster>,
+    ) -> Self {
+        Self::on(None, clock, yaml, files, clusters).await
+    }
+
+    /// One of several on this store; `None`: a file of its own.
+    pub async fn on(
+        store: Option<&str>,
         (clock, hand): (Clock, clock::Manual),
         yaml: &str,
         files: &[(&str, &str)],
@@ -142,7 +153,8 @@ impl TestApp {
             std::fs::write(path(name), text).unwrap();
         }
         let mut env = SECRETS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let store = format!("sqlite:{}", path("paramedic.db"));
+        let own = format!("sqlite:{}", path("paramedic.db"));
+        let store = store.map_or(own, ToOwned::to_owned);
         env.push(("PARAMEDIC__STORE__URL".to_owned(), store));
         if files.iter().any(|(name, _)| *name == "oncall.yaml") {
             env.push(("PARAMEDIC__ONCALL__DIR".to_owned(), path("oncall.yaml")));
@@ -298,17 +310,11 @@ impl Drop for TestApp {
             return;
         }
         // A connection of its own: the store's belong to a runtime that this thread is blocking.
-        let (file, now) = (self.database(), self.engine.now().as_millisecond());
+        let (url, now) = (self.config.store.url.clone(), self.engine.now().as_millisecond());
         let left = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let url = format!("sqlite:{}?mode=ro", file.display());
-                let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
-                let sql = "SELECT job_key FROM jobs WHERE state = 'ready' AND due_at <= $1 LIMIT 5";
-                let due = sqlx::query_scalar::<_, String>(sql).bind(now).fetch_all(&mut db);
-                due.await.unwrap()
-            })
+            runtime.block_on(due(&url, now))
         });
         let jobs = left.join().unwrap();
         assert!(
@@ -316,6 +322,17 @@ impl Drop for TestApp {
             "the test ended while jobs were due: {jobs:?}; call pump_until_quiet"
         );
     }
+}
+
+/// Keys of jobs that are due in the store at `url`.
+async fn due(url: &str, now: i64) -> Vec<String> {
+    let sql = "SELECT job_key FROM jobs WHERE state = 'ready' AND due_at <= $1 LIMIT 5";
+    if url.starts_with("postgres:") {
+        let mut db = sqlx::PgConnection::connect(url).await.unwrap();
+        return sqlx::query_scalar(sql).bind(now).fetch_all(&mut db).await.unwrap();
+    }
+    let mut db = sqlx::SqliteConnection::connect(&format!("{url}?mode=ro")).await.unwrap();
+    sqlx::query_scalar(sql).bind(now).fetch_all(&mut db).await.unwrap()
 }
 
 /// The one recorder of this test process.

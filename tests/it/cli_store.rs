@@ -13,10 +13,10 @@ async fn migrating_says_from_where_to_where_and_a_dry_run_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings::at(format!("sqlite:{}", folder.path().join("p.db").display()));
     insta::assert_snapshot!(migrate(&settings, true).await.unwrap(), @r"
-    would go from schema 0 to 2: 0001_init, 0002_leases
+    would go from schema 0 to 2: 0001_init, 0002_replicas
     back up first: there is no way back
     ");
-    insta::assert_snapshot!(migrate(&settings, false).await.unwrap(), @"went from schema 0 to 2: 0001_init, 0002_leases");
+    insta::assert_snapshot!(migrate(&settings, false).await.unwrap(), @"went from schema 0 to 2: 0001_init, 0002_replicas");
     insta::assert_snapshot!(migrate(&settings, false).await.unwrap(), @"schema 2: nothing to do");
 }
 

@@ -34,6 +34,7 @@ mod playbooks;
 mod prometheus_steps;
 mod rbac;
 mod reload;
+mod replicas;
 mod s3_steps;
 mod spark_details;
 mod spark_steps;

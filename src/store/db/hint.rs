@@ -19,7 +19,7 @@ const CHANNEL: &str = "paramedic";
 pub fn start(pool: &Arc<Pool>, options: PgConnectOptions, changed: &Changed, tasks: &Tasks) {
     let (pool, stopped) = (Arc::clone(pool), tasks.stop().stopped.clone());
     let (ours, id) = (changed.ours(), changed.id().to_owned());
-    tasks.spawn("store.tell", async move {
+    tasks.serve("store.tell", async move {
         tokio::select! {
             () = tell(&pool, ours, &id) => {}
             () = stopped.cancelled() => {}
@@ -29,7 +29,7 @@ pub fn start(pool: &Arc<Pool>, options: PgConnectOptions, changed: &Changed, tas
     let (changed, stopped) = (changed.clone(), tasks.stop().stopped.clone());
     // One connection, outside of the pool; it connects when it is first used.
     let own = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
-    tasks.spawn("store.listen", async move {
+    tasks.serve("store.listen", async move {
         tokio::select! {
             () = listen(&own, &changed) => {}
             () = stopped.cancelled() => {}

@@ -43,7 +43,7 @@ pub type Work<T> = Box<dyn for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, R
 /// An open database.
 pub enum Db {
     /// One file, one process.
-    Sqlite(Sqlite),
+    Sqlite(Box<Sqlite>),
     /// A server, many processes.
     Postgres(Postgres),
     /// Memory, faults on request.
@@ -63,10 +63,11 @@ impl Db {
         T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin + 'static,
     {
         match self {
-            Self::Sqlite(db) => db.all(&query).await,
-            Self::Postgres(db) => db.all(&query).await,
+            // Boxed: the engine's futures hold many of these.
+            Self::Sqlite(db) => Box::pin(db.all(&query)).await,
+            Self::Postgres(db) => Box::pin(db.all(&query)).await,
             #[cfg(feature = "simulation")]
-            Self::Sim(world) => world.all(query).await,
+            Self::Sim(world) => Box::pin(world.all(query)).await,
         }
     }
 
@@ -93,10 +94,10 @@ impl Db {
     ) -> Result<T> {
         let work: Work<T> = Box::new(work);
         match self {
-            Self::Sqlite(db) => db.writer.write(work).await,
-            Self::Postgres(db) => db.write(work).await,
+            Self::Sqlite(db) => Box::pin(db.writer.write(work)).await,
+            Self::Postgres(db) => Box::pin(db.write(work)).await,
             #[cfg(feature = "simulation")]
-            Self::Sim(world) => world.write(work).await,
+            Self::Sim(world) => Box::pin(world.write(work)).await,
         }
     }
 
@@ -106,7 +107,7 @@ impl Db {
             Self::Sqlite(db) => db.writer.intake.deliver(delivery).await,
             Self::Postgres(db) => db.intake.deliver(delivery).await,
             #[cfg(feature = "simulation")]
-            Self::Sim(world) => world.deliver(delivery).await,
+            Self::Sim(world) => Box::pin(world.deliver(delivery)).await,
         }
     }
 

@@ -48,7 +48,7 @@ impl Postgres {
         let (intake, queue) = Intake::new();
         let (storing, stopped) = (Arc::clone(&pool), tasks.stop().stopped.clone());
         let bound = settings.statement.saturating_mul(2);
-        tasks.spawn("store.intake", async move {
+        tasks.serve("store.intake", async move {
             tokio::select! {
                 () = store_all(&storing, queue, bound) => {}
                 () = stopped.cancelled() => {}
@@ -75,7 +75,10 @@ impl Postgres {
             match rows {
                 Ok(Err(error)) if was_used && is_lost(&error) => self.pool.clear(),
                 Ok(rows) => return Ok(rows?),
-                Err(_) => return Err(late(bound)),
+                Err(_) => {
+                    self.pool.clear();
+                    return Err(late(bound));
+                }
             }
         }
         Err(Error::Failed("the connection to the database was lost twice".to_owned()))

@@ -59,12 +59,13 @@ impl Query {
         if key.len() <= MAX_KEY {
             return self.bind(key);
         }
-        let hash: String = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash =
+            Sha256::digest(key).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         self.bind(format!("{}%{hash}", &key[..key.floor_char_boundary(MAX_KEY - 65)]))
     }
 
     /// Runs it; the number of rows it changed.
-    pub fn execute<'c>(self, db: &'c mut Connection) -> BoxFuture<'c, sqlx::Result<u64>> {
+    pub fn execute(self, db: &mut Connection) -> BoxFuture<'_, sqlx::Result<u64>> {
         Box::pin(async move {
             let sql = AssertSqlSafe(dialect::translate(&self.sql, db).into_owned());
             Ok(match db {

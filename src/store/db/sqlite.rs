@@ -117,7 +117,7 @@ impl Writer {
         let (urgent, urgent_queue) = mpsc::channel(QUEUE);
         let (intake, intake_queue) = Intake::new();
         let stopped = tasks.stop().stopped.clone();
-        tasks.spawn("store.writer", async move {
+        tasks.serve("store.writer", async move {
             tokio::select! {
                 () = write_all(db, urgent_queue, intake_queue) => {}
                 () = stopped.cancelled() => {}

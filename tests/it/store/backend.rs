@@ -1,6 +1,7 @@
 //! The databases that every story runs on, and a store on one of them with a clock in hand.
 
 use std::{
+    os::unix::process::CommandExt as _,
     process::{Command, Stdio},
     sync::{
         Arc, Mutex, OnceLock,
@@ -166,9 +167,14 @@ fn cluster() -> &'static Mutex<Postgres> {
 /// A shell that waits for the end of this process, however it comes, and removes the bed.
 fn removed_afterwards(bed: &Bed) {
     let folder = bed.path().display();
-    let script = format!("read -r _; sleep 1; rm -rf '{folder}'; sleep 2; rm -rf '{folder}'");
+    // The server changed its user, so the kernel does not end it with us.
+    let script = format!(
+        "read -r _; pid=$(head -n 1 '{folder}/postgres/data/postmaster.pid') && kill -s QUIT \"$pid\"; \
+         sleep 1; rm -rf '{folder}'; sleep 2; rm -rf '{folder}'"
+    );
     let child = Command::new("/bin/sh")
         .args(["-c", &script])
+        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

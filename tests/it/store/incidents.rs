@@ -103,7 +103,7 @@ async fn members_are_counted_and_old_tombstones_buried(shop: Shop) {
     let (mut tombstone, change) =
         correlate::observe(None, "prod", &alert(Status::Resolved), &[], 1, now);
     assert_eq!(change, correlate::Change::EndedUnseen);
-    tombstone.fingerprint = "other".to_owned();
+    "other".clone_into(&mut tombstone.fingerprint);
     let members = vec![firing.clone(), tombstone];
     shop.commit(Changes { members, ..Changes::default() }).await.unwrap();
     assert_eq!(shop.store.member_counts(IncidentId(1)).await.unwrap(), (1, 1));
@@ -130,7 +130,7 @@ async fn a_hostile_text_is_kept_and_found_again(shop: Shop) {
     let (long, other) =
         (format!("a\0'\"$1 \u{202e}{noise}x"), format!("a\0'\"$1 \u{202e}{noise}y"));
     let mut change = incident(1, &long, now);
-    change.state.title = "\0 NUL".to_owned();
+    "\0 NUL".clone_into(&mut change.state.title);
     shop.commit(saved(&change)).await.unwrap();
     shop.commit(saved(&incident(2, &other, now))).await.unwrap();
     assert_eq!(shop.commit(saved(&incident(3, &long, now))).await, Err(Error::Conflict));

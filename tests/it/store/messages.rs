@@ -39,5 +39,5 @@ async fn a_message_is_updated_in_place_and_found_by_both_names(shop: Shop) {
     assert_eq!(shop.store.message("post:INC-2:ops").await.unwrap(), None);
     assert_eq!(shop.store.message_by_remote_id("$e").await.unwrap(), Some(page.clone()));
     assert_eq!(shop.store.message_by_remote_id("1.1").await.unwrap(), None);
-    assert_eq!(shop.store.messages(IncidentId(1)).await.unwrap(), [page, edited]);
+    assert_eq!(shop.store.messages(IncidentId(1)).await.unwrap(), [edited, page]);
 }

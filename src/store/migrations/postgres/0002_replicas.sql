@@ -4,3 +4,6 @@ CREATE TABLE leases (
     owner      TEXT NOT NULL,
     until_at   BIGINT NOT NULL
 );
+
+-- The order of messages of one incident that were sent within one millisecond.
+ALTER TABLE messages ADD COLUMN place BIGINT NOT NULL DEFAULT 0;
