@@ -5,9 +5,12 @@
 //! retried: that is the engine's.
 
 mod failure;
+mod follow;
 mod objects;
 mod pod;
 mod pods;
+mod stream;
+mod watch;
 
 use std::{path::Path, time::Duration};
 
@@ -22,9 +25,11 @@ use serde::de::DeserializeOwned;
 
 use self::failure::Access;
 pub use self::{
+    follow::Following,
     objects::{Event, SparkApplication},
-    pod::{Container, ContainerState, Pod, one_line},
-    pods::{Listed, Log, LogQuery, PodQuery},
+    pod::{Condition, Container, ContainerState, Pod, one_line},
+    pods::{Listed, Log, LogQuery, PodQuery, newest},
+    watch::{Seen, Watch},
 };
 use super::{
     Error, Kind, Result,

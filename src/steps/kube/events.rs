@@ -220,6 +220,7 @@ mod tests {
             last: last.to_owned(),
             source: "kubelet".to_owned(),
             at: last.parse().ok(),
+            ..Event::default()
         }
     }
 

@@ -212,9 +212,8 @@ impl Logs {
         Ok(jobs)
     }
 
-    /// The API server's byte limit cuts off the **newest** lines, so a log that hits it is asked again for fewer lines.
     async fn read(&self, kube: &clients::kube::Client, job: &Job) -> clients::Result<Log> {
-        let mut query = LogQuery {
+        let query = LogQuery {
             namespace: job.pod.namespace.clone(),
             pod: job.pod.name.clone(),
             container: job.container.clone(),
@@ -223,18 +222,7 @@ impl Logs {
             since: self.since.map(|since| since.0),
             ..LogQuery::default()
         };
-        let mut log = kube.logs(&query).await?;
-        let mut older_missing = false;
-        while log.cut && query.tail_lines > 1 {
-            query.tail_lines = (query.tail_lines / 4).max(1);
-            older_missing = true;
-            log = kube.logs(&query).await?;
-        }
-        let text = newest(&log.text);
-        Ok(Log {
-            cut: log.cut || older_missing || text.len() < log.text.len(),
-            text: text.to_owned(),
-        })
+        kube.log_tail(&query, MAX_BYTES).await
     }
 
     fn outcome(&self, read: Vec<(Job, clients::Result<Log>)>) -> Result<Outcome<Output>, Failure> {
@@ -296,17 +284,6 @@ impl Logs {
         });
         format!("{text}{matches}{}", missing.unwrap_or_default())
     }
-}
-
-/// The last [`MAX_BYTES`] of a log, from the start of a line.
-fn newest(text: &str) -> &str {
-    let over = text.len().saturating_sub(MAX_BYTES);
-    if over == 0 {
-        return text;
-    }
-    let start =
-        text.bytes().skip(over).position(|b| b == b'\n').map_or(text.len(), |at| over + at + 1);
-    text.get(start..).unwrap_or_default()
 }
 
 /// A side-car's log in a Spark pod is not the driver's or executor's.
