@@ -13,7 +13,10 @@ use crate::{
         incident::{self, correlate::GroupBy},
         matcher::Matcher,
     },
-    engine::{self, Engine, Options, Shared, channels::Channels, heartbeats::Heartbeat},
+    engine::{
+        self, Engine, Options, Shared, channels::Channels, heartbeats::Heartbeat,
+        recorder::Recorder,
+    },
     notify::{
         Channel,
         console::Console,
@@ -68,11 +71,14 @@ pub async fn wire(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Resul
     }
     clusters.extend(extra);
     let store = Store::open(&config.store.url, clock.clone(), tasks).await?;
+    let clusters = Clusters::new(clusters);
+    let recorder = Recorder::new(&config.recorder, &clusters, store.clone(), clock.clone());
     let engine = Engine::new(engine::Inner {
+        recorder,
         options: options(config, &http)?,
         catalog: Shared::from(reloader.current()),
         oncall: Shared::new(oncall),
-        clusters: Clusters::new(clusters),
+        clusters,
         channels: channels(config, &http, &clock, console)?,
         owner: owner()?,
         started_at: now,

@@ -8,7 +8,10 @@ use crate::{
         ids::IncidentId,
         incident::{Command, Who},
     },
-    steps,
+    steps::{
+        self,
+        recorded::{Recall, Recorded},
+    },
     store::Sent,
 };
 
@@ -60,5 +63,9 @@ impl<'a> Memory<'a> {
 impl steps::Memory for Memory<'_> {
     fn note<'a>(&'a self, key: &'a str, text: &'a str) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move { self.write(key, text).await.map_err(|error| format!("{error:#}")) })
+    }
+
+    fn recorded<'a>(&'a self, asked: &'a Recall) -> BoxFuture<'a, Recorded> {
+        Box::pin(self.engine.recorder.recall(asked))
     }
 }

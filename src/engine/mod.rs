@@ -17,6 +17,7 @@ pub mod memory;
 pub mod pages;
 pub mod periodic;
 pub mod posts;
+pub mod recorder;
 pub mod runs;
 pub mod sync;
 pub mod worker;
@@ -29,7 +30,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use self::channels::Channels;
+use self::{channels::Channels, recorder::Recorder};
 use crate::{
     clients::{self, Clusters},
     domain::{
@@ -120,6 +121,8 @@ pub struct Inner {
     pub oncall: Shared<OnCall>,
     /// Clients per cluster.
     pub clusters: Clusters,
+    /// Evidence of pods that will be gone.
+    pub recorder: Recorder,
     /// HTTP for addresses from playbooks.
     pub http: clients::http::Client,
     /// Where messages go.

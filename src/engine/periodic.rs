@@ -47,6 +47,7 @@ impl Engine {
             "periodic:gauges" => self.set_gauges().await?,
             "periodic:retention" => {
                 self.store.bury_tombstones(self.now()).await?;
+                self.recorder.prune().await?;
                 self.store.forget().await?;
             }
             other => tracing::warn!(job.key = other, "a loop of another version; forgotten"),
@@ -90,6 +91,7 @@ impl Engine {
         for (kind, count) in self.store.job_counts().await? {
             metrics::gauge!(names::JOBS_WAITING, "kind" => kind).set(float(count));
         }
+        self.recorder.set_gauges();
         Ok(())
     }
 }

@@ -33,8 +33,9 @@ const SYNC: Lane = (&["sync"], 4);
 type Lane = (&'static [&'static str], usize);
 
 impl Engine {
-    /// Starts the correlator and one claim loop per lane.
+    /// Starts the recorder, the correlator and one claim loop per lane.
     pub fn start(&self, tasks: &Tasks) {
+        self.recorder.start(tasks);
         let engine = self.clone();
         let stop = tasks.stop().clone();
         tasks.spawn("engine.correlate", async move {
@@ -111,6 +112,7 @@ impl Engine {
     /// Claims and runs everything that is due now, in this task; for tests and `demo --once`. Returns how many jobs ran.
     pub async fn pump(&self) -> anyhow::Result<usize> {
         let mut ran = 0;
+        self.recorder.flush().await?;
         while self.apply_next().await? {}
         for (kinds, width) in LANES {
             let claim = Claim { owner: &self.owner, kinds, limit: width, lease: LEASE };

@@ -9,6 +9,7 @@ pub mod incident;
 pub mod kube;
 pub mod net;
 pub mod prometheus;
+pub mod recorded;
 pub mod span;
 pub mod spark;
 pub mod target;
@@ -73,6 +74,12 @@ pub struct Context<'a> {
 pub trait Memory: Send + Sync {
     /// Adds a line to the incident's timeline, once per key.
     fn note<'a>(&'a self, key: &'a str, text: &'a str) -> BoxFuture<'a, Result<(), String>>;
+
+    /// Pods that the recorder saw, also those that exist no more. Without a recorder: none.
+    fn recorded<'a>(&'a self, asked: &'a recorded::Recall) -> BoxFuture<'a, recorded::Recorded> {
+        let _ = asked;
+        Box::pin(async { recorded::Recorded::default() })
+    }
 }
 
 /// A step's typed result.

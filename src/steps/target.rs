@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,10 +16,13 @@ use crate::{
         target::{Metastore, Pod, SparkApp, Target},
         template::{Filled, Input, Name, Scope},
     },
+    steps::{Memory, recorded::Recall},
 };
 
 /// Most targets of one alert.
 const MAX_TARGETS: usize = 20;
+/// How long a failure of a pod that is gone counts as recent.
+const RECENT: SignedDuration = SignedDuration::from_hours(1);
 
 /// What a playbook is about.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -38,11 +42,12 @@ pub enum TargetSpec {
 pub enum Hint {
     /// By `spark.app.id`. Fits even when Kubernetes cannot be asked: a History Server may still know it.
     Id(Input<AppId>),
-    /// By one of its pods, through the label `spark-app-selector`; does not fit when the pod is gone.
+    /// By one of its pods, through the label `spark-app-selector`; also by one that is gone, when the recorder saw it.
     Pod(Input<Name>),
     /// By the name of its `SparkApplication`, or its `spark.app.name`; the newest run.
     Application(Input<Name>),
     /// Every application in this namespace whose driver or executors have failed, one target each; at most 20.
+    /// Pods that are gone count for an hour, when the recorder saw them.
     RecentFailuresIn(Input<Name>),
 }
 
@@ -90,6 +95,15 @@ impl Filled for AppId {
     }
 }
 
+/// What is known of pods that exist no more.
+#[derive(Clone, Copy)]
+pub struct Past<'a> {
+    /// The recorder.
+    pub memory: &'a dyn Memory,
+    /// Now.
+    pub now: Timestamp,
+}
+
 /// Finds the targets of one alert. `cluster` is its configured cluster, `cluster_name` what its label calls it. The
 /// error is one line for the card.
 pub async fn resolve(
@@ -97,12 +111,14 @@ pub async fn resolve(
     scope: &Scope,
     cluster: Option<&Cluster>,
     cluster_name: &str,
+    past: Past<'_>,
 ) -> Result<Vec<Target>, String> {
     let cluster_name = cluster.map_or(cluster_name, |cluster| &cluster.name).to_owned();
     let search = Search {
         kube: cluster.and_then(|cluster| cluster.kube.as_ref()),
         namespace: label_namespace(scope),
         cluster: cluster_name,
+        past,
     };
     match spec {
         TargetSpec::SparkApp(hints) => search.spark_apps(hints, scope).await,
@@ -130,6 +146,7 @@ pub(super) fn label_namespace(scope: &Scope) -> Option<String> {
 }
 
 struct Search<'a> {
+    past: Past<'a>,
     kube: Option<&'a kube::Client>,
     namespace: Option<String>,
     cluster: String,
@@ -180,6 +197,11 @@ impl Search<'_> {
         };
         // A refused or failed look-up is told by the steps that need those pods; the id stays true.
         let mut apps = pods.map(|pods| self.applications(pods)).unwrap_or_default();
+        if apps.iter().all(|app| app.driver_pod.is_empty()) {
+            let asked = Recall { app_id: app_id.clone(), ..self.asked("") };
+            let known = self.applications(self.recorded(&asked).await);
+            apps = if known.is_empty() { apps } else { known };
+        }
         apps.pop().unwrap_or_else(|| SparkApp {
             cluster: self.cluster.clone(),
             namespace: self.namespace.clone().unwrap_or_default(),
@@ -192,10 +214,16 @@ impl Search<'_> {
         let (kube, namespace) = (self.kube()?, self.namespace()?);
         let pod = match kube.pod(namespace, name).await {
             Ok(pod) => pod,
-            Err(error) if error.kind == clients::Kind::NotFound => {
-                return Err(format!("pod {namespace}/{name} is gone"));
+            Err(error) => {
+                let asked = Recall { name: name.to_owned(), ..self.asked(namespace) };
+                match self.recorded(&asked).await.into_iter().next() {
+                    Some(pod) => pod,
+                    None if error.kind == clients::Kind::NotFound => {
+                        return Err(format!("pod {namespace}/{name} is gone"));
+                    }
+                    None => return Err(error.to_string()),
+                }
             }
-            Err(error) => return Err(error.to_string()),
         };
         if pod.app_id.is_empty() && pod.role != "driver" {
             return Err(format!("pod {namespace}/{name} does not belong to a Spark application"));
@@ -235,15 +263,33 @@ impl Search<'_> {
             if let Some(driver) = newest.into_iter().max_by_key(|pod| pod.created) {
                 return Ok(self.application(&driver));
             }
+            let asked = Recall { ..self.asked(namespace) };
+            let asked = asked.with_labels(&format!("{label}={name},spark-role=driver"));
+            if let Some(driver) = self.recorded(&asked).await.into_iter().next() {
+                return Ok(self.application(&driver));
+            }
         }
         Err(missing)
     }
 
     async fn recent_failures(&self, namespace: String) -> Result<Vec<SparkApp>, Miss> {
-        let pods = list(self.kube()?, &namespace, "spark-role in (driver,executor)".to_owned());
-        let pods = pods.await.map_err(|error| error.to_string())?;
-        let failed: Vec<String> =
-            pods.iter().filter(|pod| pod.has_failed()).map(|pod| pod.app_id.clone()).collect();
+        let live =
+            list(self.kube()?, &namespace, "spark-role in (driver,executor)".to_owned()).await;
+        let since = self.past.now.saturating_sub(RECENT).ok();
+        let gone = self.recorded(&Recall { since, ..self.asked(&namespace) }).await;
+        let mut pods = match live {
+            Ok(live) => live,
+            Err(error) if gone.is_empty() => return Err(error.to_string()),
+            Err(_) => vec![],
+        };
+        // What exists is told by the cluster; the recorder adds what does not.
+        let known: Vec<String> = pods.iter().map(|pod| pod.uid.clone()).collect();
+        pods.extend(gone.into_iter().filter(|pod| !known.contains(&pod.uid)));
+        let failed: Vec<String> = pods
+            .iter()
+            .filter(|pod| pod.has_failed() && !pod.app_id.is_empty())
+            .map(|pod| pod.app_id.clone())
+            .collect();
         let related = pods.into_iter().filter(|pod| failed.contains(&pod.app_id)).collect();
         let mut apps = self.applications(related);
         apps.truncate(MAX_TARGETS);
@@ -251,6 +297,17 @@ impl Search<'_> {
             return Err(format!("no Spark pod in namespace {namespace} has failed"));
         }
         Ok(apps)
+    }
+
+    fn asked(&self, namespace: &str) -> Recall {
+        let (cluster, namespace) = (self.cluster.clone(), namespace.to_owned());
+        Recall { cluster, namespace, ..Recall::default() }
+    }
+
+    /// The pods that the recorder knows, newest first.
+    async fn recorded(&self, asked: &Recall) -> Vec<kube::Pod> {
+        let recorded = self.past.memory.recorded(asked).await;
+        recorded.pods.into_iter().map(|known| known.pod).collect()
     }
 
     /// One application per id, by its driver when there is one.
@@ -303,9 +360,20 @@ async fn list(
 
 #[cfg(test)]
 mod tests {
+    use futures::future::BoxFuture;
     use serde_json::json;
 
     use super::*;
+
+    struct Nothing;
+
+    impl Memory for Nothing {
+        fn note<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), String>> {
+            Box::pin(async { Err("a search writes no notes".to_owned()) })
+        }
+    }
+
+    const NO_PAST: Past<'static> = Past { memory: &Nothing, now: Timestamp::UNIX_EPOCH };
 
     fn read(yaml: &str) -> Result<TargetSpec, String> {
         serde_saphyr::from_str(yaml).map_err(|error| error.to_string())
@@ -363,7 +431,7 @@ mod tests {
         let spec = read("spark_app: [ { id: \"{{labels.application_id}}\" } ]").unwrap();
         let labels = json!({ "application_id": "spark-1a2b", "namespace": "spark-prod" });
         let scope = Scope::default().with("labels", labels);
-        let targets = resolve(&spec, &scope, None, "prod").await.unwrap();
+        let targets = resolve(&spec, &scope, None, "prod", NO_PAST).await.unwrap();
         assert_eq!(targets[0].key(), "spark_app/prod/spark-prod/spark-1a2b");
     }
 
@@ -375,7 +443,7 @@ mod tests {
         .unwrap();
         let labels = json!({ "pod": "etl-driver", "namespace": "../kube-system" });
         let scope = Scope::default().with("labels", labels);
-        let error = resolve(&spec, &scope, None, "prod").await.unwrap_err();
+        let error = resolve(&spec, &scope, None, "prod", NO_PAST).await.unwrap_err();
         for part in
             ["no Spark application found", "labels.application_id", "`prod` has no Kubernetes"]
         {

@@ -7,8 +7,10 @@ use sqlx::{
 
 use super::{Error, Result};
 
-const SQLITE: &[(i64, &str, &str)] =
-    &[(1, "init", include_str!("migrations/sqlite/0001_init.sql"))];
+const SQLITE: &[(i64, &str, &str)] = &[
+    (1, "init", include_str!("migrations/sqlite/0001_init.sql")),
+    (2, "pods", include_str!("migrations/sqlite/0002_pods.sql")),
+];
 
 /// Brings the schema up to ours.
 pub async fn run(db: &mut SqliteConnection) -> Result<()> {

@@ -1,7 +1,8 @@
 //! Durable state. One rule carries it: one transaction = state change + timeline events + jobs ([`changes::Changes`]).
 //!
 //! The SQL text is shared by the databases (`$1` placeholders, `RETURNING`, `ON CONFLICT`, BIGINT milliseconds). SQLite has
-//! one writer connection, owned by one task with two queues: everything that pages and acks goes before intake.
+//! one writer connection, owned by one task with three queues: everything that pages and acks goes before intake, and intake
+//! before what the recorder keeps.
 
 pub mod changes;
 pub mod deliveries;
@@ -10,6 +11,7 @@ pub mod jobs;
 pub mod members;
 pub mod messages;
 mod migrate;
+pub mod pods;
 pub mod runs;
 mod sqlite;
 
@@ -23,6 +25,7 @@ pub use self::{
     incidents::{Filter, Stored, Summary},
     jobs::{Again, Claim, Job, JobEnd, NewJob, Repeat},
     messages::Sent,
+    pods::{PodRow, PodsOf},
     runs::{Run, RunState},
 };
 use crate::ops::{clock::Clock, lifecycle::Tasks};

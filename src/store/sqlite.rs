@@ -25,6 +25,7 @@ pub struct Sqlite {
     readers: SqlitePool,
     urgent: mpsc::Sender<Work>,
     intake: mpsc::Sender<Incoming>,
+    last: mpsc::Sender<Work>,
     // Held for the life of the process: a second process is refused.
     _lock: File,
 }
@@ -59,15 +60,16 @@ impl Sqlite {
             .await?;
         let (urgent, urgent_queue) = mpsc::channel(QUEUE);
         let (intake, intake_queue) = mpsc::channel(QUEUE);
+        let (last, last_queue) = mpsc::channel(QUEUE);
         let stopped = tasks.stop().stopped.clone();
         tasks.spawn("store.writer", async move {
             tokio::select! {
-                () = write_all(writer, urgent_queue, intake_queue) => {}
+                () = write_all(writer, urgent_queue, intake_queue, last_queue) => {}
                 () = stopped.cancelled() => {}
             }
             Ok(())
         });
-        Ok(Self { readers, urgent, intake, _lock: lock })
+        Ok(Self { readers, urgent, intake, last, _lock: lock })
     }
 
     /// For reads.
@@ -80,18 +82,15 @@ impl Sqlite {
         &self,
         work: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let (done, result) = oneshot::channel();
-        let work: Work = Box::new(move |db| {
-            Box::pin(async move {
-                let outcome = transaction(db, work).await;
-                let ok = outcome.is_ok();
-                // Nobody waits any more when the caller was cancelled; the commit stands all the same.
-                drop(done.send(outcome));
-                ok
-            })
-        });
-        self.urgent.send(work).await.map_err(|_| gone())?;
-        result.await.map_err(|_| gone())?
+        queued(&self.urgent, work).await
+    }
+
+    /// The same, when nothing else waits: for what may be late.
+    pub async fn write_last<T: Send + 'static>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        queued(&self.last, work).await
     }
 
     /// Moves the write-ahead log into the file and empties it: rows deleted since are in neither any more.
@@ -118,6 +117,24 @@ impl Sqlite {
     }
 }
 
+async fn queued<T: Send + 'static>(
+    queue: &mpsc::Sender<Work>,
+    work: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T>> + Send + 'static,
+) -> Result<T> {
+    let (done, result) = oneshot::channel();
+    let work: Work = Box::new(move |db| {
+        Box::pin(async move {
+            let outcome = transaction(db, work).await;
+            let ok = outcome.is_ok();
+            // Nobody waits any more when the caller was cancelled; the commit stands all the same.
+            drop(done.send(outcome));
+            ok
+        })
+    });
+    queue.send(work).await.map_err(|_| gone())?;
+    result.await.map_err(|_| gone())?
+}
+
 fn gone() -> Error {
     Error::Failed("the store is closed".to_owned())
 }
@@ -126,6 +143,7 @@ async fn write_all(
     mut db: SqliteConnection,
     mut urgent: mpsc::Receiver<Work>,
     mut intake: mpsc::Receiver<Incoming>,
+    mut last: mpsc::Receiver<Work>,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
     loop {
@@ -141,6 +159,10 @@ async fn write_all(
                 }
                 store_batch(&mut db, std::mem::take(&mut batch)).await;
             }
+            work = last.recv() => match work {
+                Some(work) => drop(work(&mut db).await),
+                None => break,
+            },
         }
     }
     drop(db.close().await);

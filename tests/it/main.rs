@@ -23,5 +23,6 @@ mod kube_steps;
 mod net_steps;
 mod oncall;
 mod playbooks;
+mod recorder;
 mod spark_steps;
 mod store;

@@ -31,16 +31,21 @@ impl Client {
         access: &Access<'_>,
         patience: Duration,
     ) -> std::result::Result<Chunks, (u16, Error)> {
-        let bad = |error: http::Error| {
-            (0, Error::new(Kind::Refused, operation, error.to_string()))
-        };
+        let bad = |error: http::Error| (0, Error::new(Kind::Refused, operation, error.to_string()));
         let request = http::Request::get(path)
             .header(http::header::ACCEPT, "*/*")
             .body(kube::client::Body::empty())
             .map_err(bad)?;
         let sent = tokio::time::timeout(TIMEOUT, self.inner.send(request)).await;
         let late = |_| {
-            (0, Error::new(Kind::Timeout, operation, "the API server did not begin to answer in time"))
+            (
+                0,
+                Error::new(
+                    Kind::Timeout,
+                    operation,
+                    "the API server did not begin to answer in time",
+                ),
+            )
         };
         let answer = sent.map_err(late)?;
         let answer = answer.map_err(|error| (0, failure::transport(&error, operation)))?;
@@ -61,9 +66,7 @@ impl Chunks {
     /// The next bytes; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>> {
         let next = tokio::time::timeout(self.patience, self.body.next()).await;
-        let silent = |_| {
-            Error::new(Kind::Timeout, &self.operation, "the API server fell silent")
-        };
+        let silent = |_| Error::new(Kind::Timeout, &self.operation, "the API server fell silent");
         let broken = |error: axum::Error| {
             Error::new(Kind::Unreachable, &self.operation, failure::innermost(&error))
         };

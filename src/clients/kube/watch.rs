@@ -13,9 +13,7 @@ use k8s_openapi::api::core::v1 as core;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{
-    Access, Client, Event, Pod, failure, path, pod::one_line, query, stream::Chunks,
-};
+use super::{Access, Client, Event, Pod, failure, path, pod::one_line, query, stream::Chunks};
 use crate::clients::{Error, Kind, Result, http::Response};
 
 /// Objects per page of a list; halved while a page is too large to read.
@@ -36,6 +34,8 @@ pub enum Seen<T> {
     Listed(T),
     /// The list is complete.
     Complete,
+    /// Changes will come from now on: the stream is open.
+    Watching,
     /// An object was added or changed.
     Changed(T),
     /// An object was deleted; its last state.
@@ -157,7 +157,9 @@ impl<T> Watch<T> {
                 Phase::Streaming(lines) => match lines.next().await {
                     Ok(Some(Ok(line))) => self.line(&line)?,
                     Ok(Some(Err(bytes))) => {
-                        return Ok(Seen::Unreadable(format!("an object of more than {bytes} bytes")));
+                        return Ok(Seen::Unreadable(format!(
+                            "an object of more than {bytes} bytes"
+                        )));
                     }
                     Ok(None) => {
                         self.phase = Phase::Ready;
@@ -183,15 +185,18 @@ impl<T> Watch<T> {
         ]);
         let path = format!("{}{query}", self.path(&operation)?);
         let access = self.access("list");
-        let answer =
-            match self.client.get(&path, &operation, &access, crate::clients::http::MAX_BYTES).await {
-                Ok(answer) => answer,
-                Err(error) if error.reason.ends_with(failure::EXPIRED) => {
-                    self.forget();
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            };
+        let answer = match self
+            .client
+            .get(&path, &operation, &access, crate::clients::http::MAX_BYTES)
+            .await
+        {
+            Ok(answer) => answer,
+            Err(error) if error.reason.ends_with(failure::EXPIRED) => {
+                self.forget();
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         if answer.cut && self.page > 1 {
             self.page /= 2;
             return Ok(());
@@ -229,7 +234,10 @@ impl<T> Watch<T> {
         let path = format!("{}{query}", self.path(&operation)?);
         let access = self.access("watch");
         match self.client.stream(&path, &operation, &access, PATIENCE).await {
-            Ok(chunks) => self.phase = Phase::Streaming(Lines::of(chunks)),
+            Ok(chunks) => {
+                self.phase = Phase::Streaming(Lines::of(chunks));
+                self.ready.push_back(Seen::Watching);
+            }
             Err((410, _)) => self.forget(),
             Err((_, error)) => return Err(error),
         }
@@ -246,7 +254,8 @@ impl<T> Watch<T> {
         if kind == "ERROR" {
             return self.refused(head.code, object.get());
         }
-        if let Some(version) = head.metadata.resource_version.filter(|version| !version.is_empty()) {
+        if let Some(version) = head.metadata.resource_version.filter(|version| !version.is_empty())
+        {
             self.version = version;
         }
         let make = match kind.as_str() {
@@ -281,7 +290,8 @@ impl<T> Watch<T> {
     }
 
     fn operation(&self, verb: &str) -> String {
-        let selected = if self.labels.is_empty() { String::new() } else { format!(" ({})", self.labels) };
+        let selected =
+            if self.labels.is_empty() { String::new() } else { format!(" ({})", self.labels) };
         match self.namespace.as_str() {
             "" => format!("{verb} the {} of all namespaces{selected}", self.resource),
             namespace => format!("{verb} the {} of namespace {namespace}{selected}", self.resource),

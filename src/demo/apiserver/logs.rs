@@ -5,14 +5,23 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::{
-    Address, Parameters, number, objects, only, parameter,
-    state::{Cluster, Line},
+    Address, Parameters, Server, follow, number, objects, only, parameter,
+    state::Line,
     status::{Failure, Outcome},
 };
 
-pub(super) fn read(cluster: &Cluster, address: &Address, parameters: &Parameters) -> Outcome {
-    let known = ["container", "previous", "tailLines", "sinceSeconds", "limitBytes", "timestamps"];
+pub(super) fn read(server: &Server, address: &Address, parameters: &Parameters) -> Outcome {
+    let known = [
+        "container",
+        "previous",
+        "tailLines",
+        "sinceSeconds",
+        "limitBytes",
+        "timestamps",
+        "follow",
+    ];
     only(parameters, &known)?;
+    let cluster = &server.cluster;
     let pod = objects::find(cluster, address)?;
     let container = container(&pod, &address.name, parameter(parameters, "container"))?;
     let previous = parameter(parameters, "previous") == "true";
@@ -33,6 +42,11 @@ pub(super) fn read(cluster: &Cluster, address: &Address, parameters: &Parameters
                 "container \"{container}\" in pod \"{pod_name}\" is waiting to start: {reason}"
             )));
         }
+    }
+    if parameter(parameters, "follow") == "true" {
+        let there = lines.map_or(0, std::collections::VecDeque::len);
+        let tail = number(parameters, "tailLines")?.unwrap_or(there);
+        return follow::start(server, key.clone(), there.saturating_sub(tail));
     }
     let mut lines: Vec<&Line> = lines.into_iter().flatten().collect();
     if let Some(seconds) = number(parameters, "sinceSeconds")? {

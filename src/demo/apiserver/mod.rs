@@ -6,6 +6,7 @@
 //! ([`Cluster::unexpected`]): a fake that shrugs hides bugs. Writes come through [`Cluster`], not over HTTP.
 
 mod discovery;
+mod follow;
 mod logs;
 mod objects;
 mod selector;
@@ -40,6 +41,15 @@ impl ApiServer {
     /// Serves a cluster until the process drains.
     pub async fn start(tasks: &Tasks, cluster: Cluster) -> anyhow::Result<Self> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        Self::on(listener, tasks, cluster)
+    }
+
+    /// The same on a port of the caller's.
+    pub fn on(
+        listener: tokio::net::TcpListener,
+        tasks: &Tasks,
+        cluster: Cluster,
+    ) -> anyhow::Result<Self> {
         let url = format!("http://{}/", listener.local_addr()?).parse()?;
         let stop = tasks.stop().draining.clone();
         let server = Server { cluster, stop: stop.clone() };
@@ -122,7 +132,7 @@ fn dispatch(server: &Server, method: &Method, path: &str, parameters: Parameters
         }
         Some("log") if address.resource.plural == "pods" => {
             cluster.allow("get", &address)?;
-            logs::read(cluster, &address, &parameters)
+            logs::read(server, &address, &parameters)
         }
         Some("proxy") if address.resource.plural == "pods" => {
             cluster.allow("get", &address)?;

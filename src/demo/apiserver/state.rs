@@ -46,6 +46,7 @@ pub(super) struct State {
     pub oldest: u64,
     pub logs: BTreeMap<LogKey, VecDeque<Line>>,
     pub answers: BTreeMap<(String, String, u16, String), Scripted>,
+    pub refuses_forgotten: bool,
     denied: BTreeSet<(String, String)>,
     requests: Vec<String>,
     unexpected: Vec<String>,
@@ -177,6 +178,9 @@ impl Cluster {
         lines.extend(text.lines().map(|line| Line { at, text: line.to_owned() }));
         let over = lines.len().saturating_sub(MAX_LINES);
         lines.drain(..over);
+        drop(state);
+        // The version stays; who follows the log looks.
+        self.inner.changed.send_modify(|_| {});
     }
 
     /// What a pod's port answers to a path; with a query when only that query is meant. JSON when `body` is JSON.
@@ -199,6 +203,16 @@ impl Cluster {
     /// Refuses a verb (`get`, `list`, `watch`) on a resource (`pods`, `pods/log`) with 403 from now on.
     pub fn deny(&self, verb: &str, resource: &str) {
         self.lock().denied.insert((verb.to_owned(), resource.to_owned()));
+    }
+
+    /// Allows it again.
+    pub fn allow_again(&self, verb: &str, resource: &str) {
+        self.lock().denied.remove(&(verb.to_owned(), resource.to_owned()));
+    }
+
+    /// Refuses watches from a forgotten version with HTTP 410 from now on, as some servers do, rather than with an event.
+    pub fn refuse_forgotten_versions(&self) {
+        self.lock().refuses_forgotten = true;
     }
 
     /// Forgets all changes so far: older resource versions and page tokens are answered with 410.

@@ -18,7 +18,11 @@ use paramedic::{
         clock::{Clock, Manual},
         lifecycle::Tasks,
     },
-    steps::{Context, Failure, Memory, Outcome, Step},
+    steps::{
+        Context, Failure, Memory, Outcome, Step,
+        recorded::{Recall, Recorded},
+        target::{Past, TargetSpec, resolve},
+    },
 };
 use serde_json::{Value, json};
 
@@ -29,14 +33,22 @@ pub struct Rig {
     pub target: Option<Target>,
     pub scope: Scope,
     pub hand: Manual,
+    /// What the recorder knows.
+    pub recorded: Recorded,
     http: http::Client,
     clock: Clock,
     _tasks: Tasks,
 }
 
-struct NoMemory;
+struct NoNotes<'r>(&'r Recorded);
 
-impl Memory for NoMemory {
+impl Memory for NoNotes<'_> {
+    fn recorded<'a>(&'a self, asked: &'a Recall) -> BoxFuture<'a, Recorded> {
+        let mut known = self.0.clone();
+        known.pods.retain(|known| asked.holds(&known.pod, known.seen));
+        Box::pin(async { known })
+    }
+
     fn note<'a>(&'a self, key: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move { panic!("no step here writes a note, but {key} did") })
     }
@@ -81,7 +93,8 @@ impl Rig {
             metastores: BTreeMap::default(),
         };
         let scope = Scope::default().with("labels", labels);
-        Self { cluster, clients, target: None, scope, hand, http, clock, _tasks: tasks }
+        let recorded = Recorded::default();
+        Self { cluster, clients, target: None, scope, hand, recorded, http, clock, _tasks: tasks }
     }
 
     /// Asks this History Server too.
@@ -89,6 +102,13 @@ impl Rig {
         self.clients.spark =
             spark::Client::new(self.http.clone(), self.clients.kube.clone(), Some(history));
         self
+    }
+
+    /// Finds the targets that a playbook's `target` leads to.
+    pub async fn targets(&self, yaml: &str) -> Result<Vec<Target>, String> {
+        let spec: TargetSpec = serde_saphyr::from_str(yaml).unwrap();
+        let past = Past { memory: &NoNotes(&self.recorded), now: self.clock.now() };
+        resolve(&spec, &self.scope, Some(&self.clients), "demo", past).await
     }
 
     /// Reads a step's inputs from YAML and runs it once.
@@ -99,7 +119,7 @@ impl Rig {
             target: self.target.as_ref(),
             cluster: Some(&self.clients),
             http: &self.http,
-            memory: &NoMemory,
+            memory: &NoNotes(&self.recorded),
             clock: &self.clock,
             idempotency_key: "test",
         };
