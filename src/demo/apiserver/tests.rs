@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api,
-    api::{DeleteParams, ListParams, LogParams, WatchEvent, WatchParams},
+    api::{EvictParams, ListParams, LogParams, WatchEvent, WatchParams},
 };
 use serde_json::json;
 
@@ -151,7 +151,8 @@ async fn a_log_is_cut_by_age_then_tail_then_bytes() {
 #[tokio::test]
 async fn what_is_not_modelled_is_refused_and_recorded() {
     let rig = rig().await;
-    assert_eq!(code(&rig.pods.delete("a", &DeleteParams::default()).await.unwrap_err()), 405);
+    let evict = rig.pods.evict("a", &EvictParams::default()).await.unwrap_err();
+    assert_eq!(code(&evict), 405);
     assert_eq!(rig.cluster.unexpected().len(), 1, "{:?}", rig.cluster.unexpected());
     rig.cluster.deny("list", "pods");
     assert_eq!(code(&rig.pods.list(&ListParams::default()).await.unwrap_err()), 403);
