@@ -18,5 +18,6 @@ mod homeserver;
 mod kubectl;
 mod kubernetes;
 mod metastore;
+mod recorder;
 mod spark;
 mod synapse;

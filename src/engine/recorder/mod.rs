@@ -97,8 +97,7 @@ impl Recorder {
     /// Starts watching, reading and writing.
     pub fn start(&self, tasks: &Tasks) {
         for site in self.0.sites.values() {
-            let (recorder, site, tasks_of_site) =
-                (self.clone(), Arc::clone(site), tasks.clone());
+            let (recorder, site, tasks_of_site) = (self.clone(), Arc::clone(site), tasks.clone());
             tasks.spawn("engine.recorder", async move {
                 // First what an earlier process saw: the first list says what of it is gone.
                 recorder.restore(&site).await;
