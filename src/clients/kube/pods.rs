@@ -156,15 +156,15 @@ impl Client {
     }
 }
 
-/// The last `max_bytes` of a log, from the start of a line.
+/// The last `max_bytes` of a log, from the start of a line; of a single line that is longer, its end.
 pub fn newest(text: &str, max_bytes: usize) -> &str {
     let over = text.len().saturating_sub(max_bytes);
     if over == 0 {
         return text;
     }
-    let start =
-        text.bytes().skip(over).position(|b| b == b'\n').map_or(text.len(), |at| over + at + 1);
-    text.get(start..).unwrap_or_default()
+    let next = text.bytes().skip(over).position(|b| b == b'\n').map(|at| over + at + 1);
+    let start = next.filter(|start| *start < text.len());
+    text.get(start.unwrap_or_else(|| text.ceil_char_boundary(over))..).unwrap_or_default()
 }
 
 /// Path and operation of a log's request; `limit` 0 sets none.
@@ -207,6 +207,15 @@ pub(super) fn clean(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_newest_bytes_begin_with_a_line_unless_there_is_only_one() {
+        assert_eq!(newest("a\nbb\ncc\n", 9), "a\nbb\ncc\n");
+        assert_eq!(newest("a\nbb\ncc\n", 4), "cc\n");
+        assert_eq!(newest("aaaaé", 3), "aé");
+        assert_eq!(newest("ééééé\n", 4), "é\n");
+        assert_eq!(newest("", 4), "");
+    }
 
     #[test]
     fn a_log_loses_colours_and_controls_but_no_text() {

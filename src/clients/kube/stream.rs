@@ -63,6 +63,15 @@ impl Client {
 }
 
 impl Chunks {
+    /// These, and then the end.
+    #[cfg(test)]
+    pub(super) fn of(parts: &[&'static str]) -> Self {
+        let parts: Vec<_> =
+            parts.iter().map(|part| Ok(Bytes::from_static(part.as_bytes()))).collect();
+        let body = futures::stream::iter(parts).boxed();
+        Self { body, operation: "read".to_owned(), patience: Duration::from_secs(1) }
+    }
+
     /// The next bytes; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>> {
         let next = tokio::time::timeout(self.patience, self.body.next()).await;

@@ -359,3 +359,40 @@ impl Lines {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn lines(parts: &[&'static str]) -> Vec<std::result::Result<String, usize>> {
+        let mut lines = Lines::of(Chunks::of(parts));
+        let mut all = vec![];
+        while let Some(line) = lines.next().await.unwrap() {
+            all.push(line.map(|line| String::from_utf8(line).unwrap()));
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn lines_come_whole_however_they_are_cut_and_an_unfinished_one_does_not_come() {
+        let seen = lines(&["{\"a\":", "1}\n\n{}", "\n{\"b\"", ":2}\n{\"cut"]).await;
+        let seen: Vec<String> = seen.into_iter().map(std::result::Result::unwrap).collect();
+        assert_eq!(seen, ["{\"a\":1}\n", "{}\n", "{\"b\":2}\n"]);
+    }
+
+    #[tokio::test]
+    async fn a_line_without_end_is_skipped_and_named_and_the_next_one_comes() {
+        let long: &'static str = "x".repeat(MAX_LINE / 2 + 1).leak();
+        let seen = lines(&[long, long, long, "\n{}\n"]).await;
+        assert_eq!(seen, [Err(MAX_LINE), Ok("{}\n".to_owned())]);
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_read_is_named() {
+        let json =
+            r#"{"metadata":{"name":"exec-1","namespace":"n"},"status":{"containerStatuses":"x"}}"#;
+        let error = serde_json::from_str::<core::Pod>(json).unwrap_err();
+        let said = unreadable(json, &error);
+        assert!(said.starts_with("n/exec-1: invalid type"), "{said}");
+    }
+}

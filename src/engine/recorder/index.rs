@@ -371,12 +371,13 @@ impl Index {
         }
     }
 
-    /// The pods that are asked for, newest first.
-    pub fn recall(&self, asked: &Recall) -> Vec<RecordedPod> {
+    /// The pods that are asked for, newest first; the first `with_logs` with their logs.
+    pub fn recall(&self, asked: &Recall, with_logs: usize) -> Vec<RecordedPod> {
         let found = self.pods.values().filter(|r| asked.holds(&r.pod, r.seen));
         let mut found: Vec<&Record> = found.collect();
         found.sort_by_key(|record| std::cmp::Reverse(record.seen));
-        found.into_iter().take(MAX_PODS).map(|record| record.shown(asked.logs)).collect()
+        let found = found.into_iter().take(MAX_PODS).enumerate();
+        found.map(|(n, record)| record.shown(asked.logs && n < with_logs)).collect()
     }
 
     /// True when it holds a pod.

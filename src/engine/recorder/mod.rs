@@ -112,7 +112,7 @@ impl Recorder {
     /// What is known of these pods, from memory and from the store.
     pub async fn recall(&self, asked: &Recall) -> Recorded {
         let Some(site) = self.0.sites.get(&asked.cluster) else { return Recorded::default() };
-        let mut pods = site.with(|index| index.recall(asked));
+        let mut pods = site.with(|index| index.recall(asked, MAX_WITH_LOGS));
         // A log that cannot be read takes nothing from the pods.
         let of_logs = |what: &str| what == reading::LOGS;
         let mut troubles: Vec<String> = site

@@ -189,3 +189,26 @@ async fn more_selectors_and_named_namespaces_are_watched() {
     assert!(rig.cluster.requests().iter().all(|r| r.contains("/namespaces/spark-prod/")));
     rig.app.pump_until_quiet().await;
 }
+
+#[tokio::test]
+async fn a_list_whose_pages_are_too_large_is_read_in_smaller_ones() {
+    let rig = Rig::new("").await;
+    for n in 0..150 {
+        let mut pod = running(&format!("exec-{n}"), "executor");
+        pod["metadata"]["annotations"] = json!({ "big": "x".repeat(64 * 1024) });
+        rig.cluster.put(pod).unwrap();
+    }
+    rig.until("all are seen", |rig| rig.counts().pods == 150).await;
+    let before = rig.counts().relists;
+    assert!(rig.cluster.delete("pods", "spark-prod", "exec-7"));
+    rig.cluster.compact();
+    rig.until_later("it lists again", |rig| {
+        rig.counts().relists > before && rig.counts().lost == 1
+    })
+    .await;
+    rig.gone("exec-7").await;
+    assert_eq!(rig.counts().pods, 150);
+    assert!(rig.cluster.requests().iter().any(|request| request.contains("limit=100&")));
+    assert_eq!(rig.app.engine.recorder.troubles(), Vec::<String>::new());
+    rig.app.pump_until_quiet().await;
+}

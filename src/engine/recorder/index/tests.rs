@@ -76,7 +76,7 @@ fn fails(how: Unread, why: &str) -> Result<Log, (Unread, String)> {
 }
 
 fn only(index: &Index) -> RecordedPod {
-    let mut all = index.recall(&Recall { logs: true, ..Recall::default() });
+    let mut all = index.recall(&Recall { logs: true, ..Recall::default() }, 9);
     assert_eq!(all.len(), 1, "{all:?}");
     all.remove(0)
 }
@@ -119,13 +119,13 @@ fn real_sparks_deleted_executor_keeps_status_exit_code_and_node() {
     let job = wanted_at_deletion.unwrap();
     assert_eq!((job.pod.as_str(), job.ended), ("nightly-report-6e7d8ca206ebcca9-exec-1", false));
     let asked = Recall { name: job.pod.clone(), ..Recall::default() };
-    let executor = index.recall(&asked).remove(0);
+    let executor = index.recall(&asked, 9).remove(0);
     assert!(executor.is_gone());
     assert_eq!((executor.pod.node.as_str(), executor.pod.phase.as_str()), ("node-1", "Failed"));
     assert_eq!(executor.pod.containers[0].exit_code, Some(143));
     let drivers = Recall::default().with_labels("spark-role=driver");
     let codes: Vec<_> =
-        index.recall(&drivers).iter().map(|d| d.pod.containers[0].exit_code).collect();
+        index.recall(&drivers, 9).iter().map(|d| d.pod.containers[0].exit_code).collect();
     assert_eq!(codes.len(), 2);
     assert!(codes.iter().all(|code| code.is_some_and(|code| code != 0)), "{codes:?}");
 }
@@ -253,7 +253,7 @@ fn what_a_list_does_not_show_is_gone() {
     index.pod(0, Seen::Complete, at(6));
     let gone = |name: &str| {
         let asked = Recall { name: name.to_owned(), logs: true, ..Recall::default() };
-        index.recall(&asked).remove(0)
+        index.recall(&asked, 9).remove(0)
     };
     assert!(!gone("stays").is_gone() && !gone("other-watch").is_gone());
     let dead = gone("dies");
@@ -469,7 +469,7 @@ fn logs_are_followed_as_far_as_there_is_room_and_rest_when_they_break_off() {
     index.pod(0, Seen::Deleted(Pod { role: "driver".to_owned(), ..ended("d1", 1) }), at(10));
     index.stream_ended(&first, at(10), at(15));
     let asked = Recall { name: "d1".to_owned(), logs: true, ..Recall::default() };
-    let log = index.recall(&asked).remove(0).logs.remove(0);
+    let log = index.recall(&asked, 9).remove(0).logs.remove(0);
     assert_eq!((log.read_at, log.lost.as_str()), (Some(at(9)), ""));
     assert_eq!(index.counts().lost, 0);
     assert_sound(&index);
