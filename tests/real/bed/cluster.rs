@@ -18,7 +18,7 @@ use super::{
     kubelet::{self, Kubelet},
     process::Process,
     spark::{self, Version},
-    tls, until,
+    tls, until, venv,
 };
 
 /// The namespace of the stories' applications.
@@ -80,8 +80,8 @@ impl Cluster {
         Self::start_with(bed, false).await
     }
 
-    /// The same behind TLS, with a certificate authority of its own. The kubelet and the story reach it directly; the
-    /// rest needs the authority and, once there are tokens, one of them.
+    /// The same behind TLS, with a certificate authority of its own: kubectl and `spark-submit` are given it, with
+    /// [`Self::token`]. [`Self::call`] is not, and a driver in a pod is not either.
     pub async fn start_tls(bed: &Bed) -> Self {
         Self::start_with(bed, true).await
     }
@@ -247,7 +247,7 @@ impl Cluster {
         });
         let file = self.folder.join("kubeconfig.json");
         std::fs::write(&file, config.to_string()).unwrap();
-        let mut command = Command::new("kubectl");
+        let mut command = Command::new(venv("kubectl").join("bin/kubectl"));
         command.env("KUBECONFIG", file).env("HOME", &self.folder).current_dir(&self.folder);
         command.args(arguments);
         command
@@ -308,7 +308,11 @@ impl Cluster {
 impl Drop for Cluster {
     #[allow(clippy::print_stdout, reason = "the story has failed; this is why")]
     fn drop(&mut self) {
+        // Before the bed's folder goes: a JVM would write into it again.
+        self.tasks.stop().draining.cancel();
+        self.kubelet.power_off();
         if !std::thread::panicking() {
+            assert_eq!(self.tasks.dead(), None);
             assert_eq!(self.api.unexpected(), Vec::<String>::new());
             return;
         }

@@ -9,12 +9,16 @@ use kube::{
 };
 use serde_json::json;
 
+mod watcher;
+mod write;
+
 use super::*;
 use crate::{clients, ops::clock::Clock};
 
 struct Rig {
     tasks: Tasks,
     cluster: Cluster,
+    url: Url,
     pods: Api<Pod>,
     clock: crate::ops::clock::Manual,
 }
@@ -24,7 +28,13 @@ async fn rig() -> Rig {
     let (tasks, cluster) = (Tasks::default(), Cluster::new(&clock));
     let server = ApiServer::start(&tasks, cluster.clone()).await.unwrap();
     let client = clients::kube::Client::from_url(&server.url).unwrap();
-    Rig { tasks, cluster, pods: Api::namespaced(client.inner().clone(), "spark-prod"), clock: hand }
+    Rig {
+        tasks,
+        cluster,
+        url: server.url,
+        pods: Api::namespaced(client.inner().clone(), "spark-prod"),
+        clock: hand,
+    }
 }
 
 fn pod(name: &str, role: &str) -> serde_json::Value {
