@@ -295,8 +295,8 @@ fn gone_executor(name: &str, id: &str, seen: &str) -> RecordedPod {
     );
     let mut known: kube::Pod = serde_json::from_value::<core::Pod>(json).unwrap().into();
     known.uid = format!("uid-{name}");
-    known.gone = seen.to_owned();
-    known.phase = "Failed".to_owned();
+    seen.clone_into(&mut known.gone);
+    "Failed".clone_into(&mut known.phase);
     known.containers[0].state = kube::ContainerState::Terminated;
     known.containers[0].exit_code = Some(137);
     let log = RecordedLog {
