@@ -24,6 +24,8 @@ use crate::{
 
 /// How long the card may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the recorder may take to read a log.
+const SEEN: Duration = Duration::from_secs(5);
 /// Between looks at the incident.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -55,6 +57,7 @@ impl Demo {
         };
         let started = serve::start(Arc::new(config), parts, &tasks).await?;
         let address = started.address;
+        lose_executor(&started, &world, &clock).await;
         say(&format!(
             "Paramedic runs on http://{address} (web page, API and webhook). A Spark job just lost an executor …"
         ));
@@ -99,6 +102,19 @@ fn cluster(world: &world::World, http: &http::Client) -> anyhow::Result<Cluster>
     let kube = kube::Client::from_url(&world.kube_url)?;
     let spark = spark::Client::new(http.clone(), Some(kube.clone()), None);
     Ok(Cluster { kube: Some(kube), ..Cluster::new(world::CLUSTER, spark) })
+}
+
+/// Spark deletes the pod of a dead executor at once; by the time of the alert only the recorder knows it. Should it not have
+/// read the log in time, the pod stays.
+async fn lose_executor(started: &Started, world: &world::World, clock: &Clock) {
+    let begun = clock.monotonic();
+    while clock.monotonic().saturating_sub(begun) < SEEN {
+        if started.wired.engine.recorder.counts(world::CLUSTER).kept > 0 {
+            world.delete_dead_executor();
+            return;
+        }
+        clock.sleep(LOOK / 10).await;
+    }
 }
 
 /// Sends the alert the way Alertmanager does.

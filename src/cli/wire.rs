@@ -15,7 +15,7 @@ use crate::{
     },
     engine::{
         self, Engine, Options, Shared, channels::Channels, heartbeats::Heartbeat,
-        teams::NamespaceTeams,
+        recorder::Recorder, teams::NamespaceTeams,
     },
     notify::{
         Channel,
@@ -64,11 +64,14 @@ pub async fn wire(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Resul
     }
     clusters.extend(extra);
     let store = Store::open(&store(&config.store), clock.clone(), tasks).await?;
+    let clusters = Clusters::new(clusters);
+    let recorder = Recorder::new(&config.recorder, &clusters, store.clone(), clock.clone());
     let engine = Engine::new(engine::Inner {
+        recorder,
         options: options(config, &http)?,
         catalog: Shared::from(reloader.current()),
         oncall: Shared::new(oncall),
-        clusters: Clusters::new(clusters),
+        clusters,
         wrong_files: Shared::default(),
         namespace_teams: NamespaceTeams::new(
             config

@@ -6,15 +6,16 @@ use anyhow::Context as _;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::{Engine, change::Along, effects::priority};
+use super::{Engine, change::Along, effects::priority, memory::Memory};
 use crate::{
     domain::{
         alert::{Alert, Status},
+        ids::IncidentId,
         incident::{Command, Incident, Matched, RunEnd, correlate},
         target::Target,
     },
     playbook::{catalog::Answer, model::Playbook, plan},
-    steps,
+    steps::{self, target::Past},
     store::{Job, JobEnd, NewJob, Repeat, Run, RunState},
 };
 
@@ -84,7 +85,7 @@ impl Engine {
             if mine.is_empty() {
                 continue;
             }
-            let (found, caveats) = self.targets(playbook, &mine).await;
+            let (found, caveats) = self.targets(id, playbook, &mine).await;
             commands.extend(caveats.into_iter().map(Command::Caveat));
             for (key, (target, members)) in found {
                 let run = self.new_run(&incident, playbook, &key, target, &members);
@@ -116,9 +117,11 @@ impl Engine {
     /// The targets of one playbook: most alerts first, at most `max_targets`.
     async fn targets(
         &self,
+        incident: IncidentId,
         playbook: &Playbook,
         members: &[&correlate::Member],
     ) -> (Found, Vec<String>) {
+        let memory = Memory::new(self, incident, &playbook.name);
         let mut found = Found::new();
         let mut caveats = self.strangers(members);
         let Some(spec) = &playbook.target else {
@@ -128,7 +131,9 @@ impl Engine {
             let label = member.labels.get("cluster").map_or("", String::as_str);
             let cluster = self.clusters.for_label(label);
             let scope = plan::alert_scope(&member.labels, &member.annotations, vec![]);
-            let search = steps::target::resolve(spec, &scope, cluster.map(AsRef::as_ref), label);
+            let past = Past { memory: &memory, now: self.now() };
+            let cluster = cluster.map(AsRef::as_ref);
+            let search = steps::target::resolve(spec, &scope, cluster, label, past);
             let targets = tokio::time::timeout(RESOLVE_TIMEOUT, search).await;
             match targets.unwrap_or_else(|_| Err("the search for it took too long".to_owned())) {
                 Ok(targets) if !targets.is_empty() => {

@@ -13,7 +13,10 @@ use crate::{
         ids::IncidentId,
         incident::{Command, Event, Incident, Resolution, Who},
     },
-    steps::{self, Ask, Earlier},
+    steps::{
+        self, Ask, Earlier,
+        recorded::{Recall, Recorded},
+    },
     store::{Alike, Common, Sent},
 };
 
@@ -225,5 +228,9 @@ impl steps::Memory for Memory<'_> {
 
     fn around<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>> {
         Box::pin(async move { self.nearby(ask).await.map_err(|error| format!("{error:#}")) })
+    }
+
+    fn recorded<'a>(&'a self, asked: &'a Recall) -> BoxFuture<'a, Recorded> {
+        Box::pin(self.engine.recorder.recall(asked))
     }
 }

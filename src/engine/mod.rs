@@ -18,6 +18,7 @@ pub mod memory;
 pub mod pages;
 pub mod periodic;
 pub mod posts;
+pub mod recorder;
 pub mod runs;
 mod storms;
 pub mod sync;
@@ -32,7 +33,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use self::channels::Channels;
+use self::{channels::Channels, recorder::Recorder};
 use crate::{
     clients::{self, Clusters},
     domain::{
@@ -133,6 +134,8 @@ pub struct Inner {
     pub clusters: Clusters,
     /// Teams by namespace.
     pub namespace_teams: teams::NamespaceTeams,
+    /// Evidence of pods that will be gone.
+    pub recorder: Recorder,
     /// HTTP for addresses from playbooks.
     pub http: clients::http::Client,
     /// What is wrong with reloaded files; "" for what was looked at and is right.

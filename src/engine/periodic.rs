@@ -45,6 +45,7 @@ impl Engine {
             "periodic:heartbeats" => self.check_heartbeats().await?,
             "periodic:retention" => {
                 self.store.bury_tombstones(self.now()).await?;
+                self.recorder.prune().await?;
                 self.store.forget().await?;
             }
             other => tracing::warn!(job.key = other, "a loop of another version; forgotten"),
@@ -92,6 +93,7 @@ impl Engine {
             let count = counts.get(kind).copied().unwrap_or(0);
             metrics::gauge!(names::JOBS_WAITING, "kind" => kind).set(float(count));
         }
+        self.recorder.set_gauges();
         Ok(())
     }
 }

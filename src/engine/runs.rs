@@ -67,7 +67,9 @@ impl Engine {
         let signatures = Arc::clone(&catalog.signatures);
         let (wanted, all) = (playbook.verdicts.clone(), evidence.clone());
         let verdicts = lifecycle::blocking(move || signatures.diagnose(&all, &wanted)).await?;
-        let caveats = remarks.into_iter().chain(evidence.iter().filter_map(caveat)).collect();
+        let said =
+            evidence.iter().flat_map(|step| caveat(step).into_iter().chain(said_beside(step)));
+        let caveats = remarks.into_iter().chain(said).collect();
         self.end_run(run, end, verdicts, caveats, evidence).await
     }
 
@@ -303,6 +305,12 @@ async fn bounded(mut findings: Findings) -> anyhow::Result<Findings> {
         findings
     })
     .await
+}
+
+/// What a step wants said beside its findings: the texts of its output `remarks`.
+fn said_beside(step: &Evidence) -> Vec<String> {
+    let remarks = step.findings.value.get("remarks").and_then(Value::as_array);
+    remarks.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// What the card must say of a step that brought nothing; a condition that plainly does not hold is no news.

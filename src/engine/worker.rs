@@ -38,8 +38,9 @@ pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
 }
 
 impl Engine {
-    /// Starts the correlator and one claim loop per lane.
+    /// Starts the recorder, the correlator and one claim loop per lane.
     pub fn start(&self, tasks: &Tasks) {
+        self.recorder.start(tasks);
         self.keep_teams(tasks);
         let engine = self.clone();
         let stop = tasks.stop().clone();
@@ -143,6 +144,7 @@ impl Engine {
     /// Claims and runs everything that is due now, in this task; for tests and `demo --once`. Returns how many jobs ran.
     pub async fn pump(&self) -> anyhow::Result<usize> {
         let mut ran = 0;
+        self.recorder.flush().await?;
         while self.apply_next().await? != Applied::Nothing {}
         for (kinds, width) in LANES {
             let claim =

@@ -38,6 +38,17 @@ metrics! {
     STEP_SECONDS = "paramedic_step_duration_seconds" "histogram" ["kind"] "How long steps took.";
     MESSAGES = "paramedic_messages_total" "counter" ["channel", "kind", "outcome"] "Sends by channel kind, message kind (card, evidence, page) and outcome (ok, retry, unclear, permanent, gone).";
     INVARIANT_VIOLATIONS = "paramedic_invariant_violations_total" "counter" ["invariant"] "Broken invariants found and mended; any value above 0 is a bug.";
+    RECORDER_PODS = "paramedic_recorder_pods" "gauge" ["cluster"] "Pods the recorder holds in memory.";
+    RECORDER_BYTES = "paramedic_recorder_bytes" "gauge" ["cluster"] "Bytes of evidence it holds in memory, about.";
+    RECORDER_STORED_BYTES = "paramedic_recorder_stored_bytes" "gauge" [] "Bytes of evidence in the store; counted every 10 minutes.";
+    RECORDER_STREAMS = "paramedic_recorder_streams" "gauge" ["cluster"] "Logs that are followed.";
+    RECORDER_UNREAD = "paramedic_recorder_logs_waiting" "gauge" ["cluster"] "Logs waiting to be read.";
+    RECORDER_WRITE_LAG = "paramedic_recorder_write_lag_seconds" "gauge" ["cluster"] "Age of the oldest evidence that is not stored yet.";
+    RECORDER_TROUBLES = "paramedic_recorder_troubles" "gauge" ["cluster"] "Things the recorder cannot do now (watches, logs, store); /readyz says which.";
+    RECORDER_RELISTS = "paramedic_recorder_relists_total" "counter" ["cluster"] "Lists begun: one per watch at start, more after a lost watch.";
+    RECORDER_LOGS = "paramedic_recorder_logs_total" "counter" ["cluster", "outcome"] "Logs of failed or deleted containers (kept, lost).";
+    RECORDER_UNREADABLE = "paramedic_recorder_unreadable_total" "counter" ["cluster"] "Objects that could not be read and were skipped.";
+    RECORDER_DROPPED = "paramedic_recorder_dropped_total" "counter" ["cluster"] "Pods forgotten before they were stored, because memory was full.";
     RELOADS = "paramedic_reloads_total" "counter" ["what", "outcome"] "Reloads of playbooks and on-call files (ok, error).";
 }
 

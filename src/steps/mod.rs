@@ -12,6 +12,7 @@ pub mod labels;
 pub mod logs;
 pub mod net;
 pub mod prometheus;
+pub mod recorded;
 pub mod s3;
 pub mod span;
 pub mod spark;
@@ -91,6 +92,12 @@ pub trait Memory: Send + Sync {
     /// Incidents before this one that are like it, the newest first.
     fn similar<'a>(&'a self, _ask: &'a Ask) -> BoxFuture<'a, Result<Vec<Earlier>, String>> {
         Box::pin(async { Err(NO_DAEMON.to_owned()) })
+    }
+
+    /// Pods that the recorder saw, also those that exist no more. Without a recorder: none.
+    fn recorded<'a>(&'a self, asked: &'a recorded::Recall) -> BoxFuture<'a, recorded::Recorded> {
+        let _ = asked;
+        Box::pin(async { recorded::Recorded::default() })
     }
 
     /// Incidents that had a part in the span before this one began, the newest first.

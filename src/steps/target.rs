@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,10 +20,13 @@ use crate::{
         target::{Metastore, Pod, SparkApp, Target},
         template::{Filled, Input, Name, Scope},
     },
+    steps::{Memory, recorded::Recall},
 };
 
 /// Most targets of one alert.
 const MAX_TARGETS: usize = 20;
+/// How long a failure of a pod that is gone counts as recent.
+const RECENT: SignedDuration = SignedDuration::from_hours(1);
 
 /// What a playbook is about.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -69,11 +73,12 @@ impl Hint {
 pub enum Hint {
     /// By `spark.app.id`. Fits even when Kubernetes cannot be asked: a History Server may still know it.
     Id(Input<AppId>),
-    /// By one of its pods, through the label `spark-app-selector`; does not fit when the pod is gone.
+    /// By one of its pods, through the label `spark-app-selector`; also by one that is gone, when the recorder saw it.
     Pod(Input<Name>),
     /// By the name of its `SparkApplication` (of either operator) or `SparkConnect`, or its `spark.app.name`; the newest run.
     Application(Input<Name>),
     /// Every application in this namespace whose driver or executors have failed, one target each; at most 20.
+    /// Pods that are gone count for an hour, when the recorder saw them.
     RecentFailuresIn(Input<Name>),
 }
 
@@ -121,6 +126,15 @@ impl Filled for AppId {
     }
 }
 
+/// What is known of pods that exist no more.
+#[derive(Clone, Copy)]
+pub struct Past<'a> {
+    /// The recorder.
+    pub memory: &'a dyn Memory,
+    /// Now.
+    pub now: Timestamp,
+}
+
 /// Finds the targets of one alert. `cluster` is its configured cluster, `cluster_name` what its label calls it. The
 /// error is one line for the card.
 pub async fn resolve(
@@ -128,12 +142,14 @@ pub async fn resolve(
     scope: &Scope,
     cluster: Option<&Cluster>,
     cluster_name: &str,
+    past: Past<'_>,
 ) -> Result<Vec<Target>, String> {
     let cluster_name = cluster.map_or(cluster_name, |cluster| &cluster.name).to_owned();
     let search = Search {
         kube: cluster.and_then(|cluster| cluster.kube.as_ref()),
         namespace: label_namespace(scope),
         cluster: cluster_name,
+        past,
     };
     match spec {
         TargetSpec::SparkApp(hints) => search.spark_apps(hints, scope).await,
@@ -161,6 +177,7 @@ pub(super) fn label_namespace(scope: &Scope) -> Option<String> {
 }
 
 struct Search<'a> {
+    past: Past<'a>,
     kube: Option<&'a kube::Client>,
     namespace: Option<String>,
     cluster: String,
@@ -211,6 +228,11 @@ impl Search<'_> {
         };
         // A refused or failed look-up is told by the steps that need those pods; the id stays true.
         let mut apps = pods.map(|pods| self.applications(pods)).unwrap_or_default();
+        if apps.iter().all(|app| app.driver_pod.is_empty()) {
+            let asked = Recall { app_id: app_id.clone(), ..self.asked("") };
+            let known = self.applications(self.recorded(&asked).await);
+            apps = if known.is_empty() { apps } else { known };
+        }
         apps.pop().unwrap_or_else(|| SparkApp {
             cluster: self.cluster.clone(),
             namespace: self.namespace.clone().unwrap_or_default(),
@@ -223,10 +245,16 @@ impl Search<'_> {
         let (kube, namespace) = (self.kube()?, self.namespace()?);
         let pod = match kube.pod(namespace, name).await {
             Ok(pod) => pod,
-            Err(error) if error.kind == clients::Kind::NotFound => {
-                return Err(format!("pod {namespace}/{name} is gone"));
+            Err(error) => {
+                let asked = Recall { name: name.to_owned(), ..self.asked(namespace) };
+                match self.recorded(&asked).await.into_iter().next() {
+                    Some(pod) => pod,
+                    None if error.kind == clients::Kind::NotFound => {
+                        return Err(format!("pod {namespace}/{name} is gone"));
+                    }
+                    None => return Err(error.to_string()),
+                }
             }
-            Err(error) => return Err(error.to_string()),
         };
         let drives = Runner::drives(&pod.role);
         if pod.app_id.is_empty() && !drives {
@@ -250,25 +278,49 @@ impl Search<'_> {
                     name,
                 })
             }
-            Ok(found) => Err(format!(
-                "{} {namespace}/{name} has no driver ({})",
-                found.runner.kind(),
-                found.state
-            )),
+            Ok(found) => match self.recorded_driver(namespace, &name).await {
+                Some(app) => Ok(app),
+                None => Err(format!(
+                    "{} {namespace}/{name} has no driver ({})",
+                    found.runner.kind(),
+                    found.state
+                )),
+            },
             Err(error) if error.kind == clients::Kind::NotFound => {
-                Err(format!("namespace {namespace} has no Spark application `{name}`"))
+                let gone = self.recorded_driver(namespace, &name).await;
+                gone.ok_or_else(|| {
+                    format!("namespace {namespace} has no Spark application `{name}`")
+                })
             }
             Err(error) => Err(error.to_string()),
         }
     }
 
+    /// The newest driver of that name that exists no more.
+    async fn recorded_driver(&self, namespace: &str, name: &str) -> Option<SparkApp> {
+        for label in ["sparkoperator.k8s.io/app-name", "spark-app-name"] {
+            let asked = self.asked(namespace);
+            let asked = asked.with_labels(&format!("{label}={name},spark-role=driver"));
+            if let Some(driver) = self.recorded(&asked).await.into_iter().next() {
+                return Some(self.application(&driver));
+            }
+        }
+        None
+    }
+
     async fn recent_failures(&self, namespace: String) -> Result<Vec<SparkApp>, Miss> {
-        let pods = list(
-            self.kube()?,
-            &namespace,
-            "spark-role in (driver,executor,connect-server)".to_owned(),
-        );
-        let pods = pods.await.map_err(|error| error.to_string())?;
+        let runs = "spark-role in (driver,executor,connect-server)".to_owned();
+        let live = list(self.kube()?, &namespace, runs).await;
+        let since = self.past.now.saturating_sub(RECENT).ok();
+        let gone = self.recorded(&Recall { since, ..self.asked(&namespace) }).await;
+        let mut pods = match live {
+            Ok(live) => live,
+            Err(error) if gone.is_empty() => return Err(error.to_string()),
+            Err(_) => vec![],
+        };
+        // What exists is told by the cluster; the recorder adds what does not.
+        let known: Vec<String> = pods.iter().map(|pod| pod.uid.clone()).collect();
+        pods.extend(gone.into_iter().filter(|pod| !known.contains(&pod.uid)));
         let failed: Vec<String> =
             pods.iter().filter(|pod| pod.has_failed()).map(identity).collect();
         let related = pods.into_iter().filter(|pod| failed.contains(&identity(pod))).collect();
@@ -278,6 +330,17 @@ impl Search<'_> {
             return Err(format!("no Spark pod in namespace {namespace} has failed"));
         }
         Ok(apps)
+    }
+
+    fn asked(&self, namespace: &str) -> Recall {
+        let (cluster, namespace) = (self.cluster.clone(), namespace.to_owned());
+        Recall { cluster, namespace, ..Recall::default() }
+    }
+
+    /// The pods that the recorder knows, newest first.
+    async fn recorded(&self, asked: &Recall) -> Vec<kube::Pod> {
+        let recorded = self.past.memory.recorded(asked).await;
+        recorded.pods.into_iter().map(|known| known.pod).collect()
     }
 
     /// One application per id, by its driver when there is one.
@@ -336,9 +399,20 @@ async fn list(
 
 #[cfg(test)]
 mod tests {
+    use futures::future::BoxFuture;
     use serde_json::json;
 
     use super::*;
+
+    struct Nothing;
+
+    impl Memory for Nothing {
+        fn note<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), String>> {
+            Box::pin(async { Err("a search writes no notes".to_owned()) })
+        }
+    }
+
+    const NO_PAST: Past<'static> = Past { memory: &Nothing, now: Timestamp::UNIX_EPOCH };
 
     fn read(yaml: &str) -> Result<TargetSpec, String> {
         serde_saphyr::from_str(yaml).map_err(|error| error.to_string())
@@ -396,7 +470,7 @@ mod tests {
         let spec = read("spark_app: [ { id: \"{{labels.application_id}}\" } ]").unwrap();
         let labels = json!({ "application_id": "spark-1a2b", "namespace": "spark-prod" });
         let scope = Scope::default().with("labels", labels);
-        let targets = resolve(&spec, &scope, None, "prod").await.unwrap();
+        let targets = resolve(&spec, &scope, None, "prod", NO_PAST).await.unwrap();
         assert_eq!(targets[0].key(), "spark_app/prod/spark-prod/spark-1a2b");
     }
 
@@ -408,7 +482,7 @@ mod tests {
         .unwrap();
         let labels = json!({ "pod": "etl-driver", "namespace": "../kube-system" });
         let scope = Scope::default().with("labels", labels);
-        let error = resolve(&spec, &scope, None, "prod").await.unwrap_err();
+        let error = resolve(&spec, &scope, None, "prod", NO_PAST).await.unwrap_err();
         for part in
             ["no Spark application found", "labels.application_id", "`prod` has no Kubernetes"]
         {

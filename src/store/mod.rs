@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod members;
 pub mod messages;
 mod migrate;
+pub mod pods;
 pub mod runs;
 pub mod similar;
 mod storms;
@@ -37,6 +38,7 @@ pub use self::{
     jobs::{Again, Claim, Job, JobEnd, NewJob, Repeat},
     messages::Sent,
     migrate::Migrated,
+    pods::{PodRow, PodsOf},
     runs::{Run, RunState},
     similar::{Alike, Common},
 };

@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1 as core;
 use paramedic::{
-    clients::Kind,
+    clients::{Kind, kube},
     demo::world,
     domain::{evidence::Origin, target::Target, template::Scope},
     steps::{
         Failure,
         kube::{events::Events, logs::Logs, object::Object, pods::Pods},
-        target::{TargetSpec, resolve},
+        recorded::{RecordedLog, RecordedPod},
     },
 };
 use serde_json::json;
@@ -30,7 +31,7 @@ async fn the_demos_dead_executor_is_found_with_its_cause() {
     "#);
     assert_eq!((found.value.running, found.value.total), (2, 3));
     assert_eq!(found.value.failed[0].containers[0].signal, "SIGKILL");
-    assert!(found.value.deleted.contains("not recorded"), "{}", found.value.deleted);
+    assert_eq!((found.value.gone, found.value.remarks), (0, vec![]));
 }
 
 #[tokio::test]
@@ -224,8 +225,7 @@ async fn an_object_is_read_and_a_secret_never() {
 }
 
 async fn targets(rig: &Rig, yaml: &str) -> Result<Vec<Target>, String> {
-    let spec: TargetSpec = serde_saphyr::from_str(yaml).unwrap();
-    resolve(&spec, &rig.scope, Some(&rig.clients), "demo").await
+    rig.targets(yaml).await
 }
 
 #[tokio::test]
@@ -285,4 +285,96 @@ async fn a_pod_and_a_metastore_are_targets_by_name() {
     let found = targets(&rig, "pod: { name: \"{{labels.pod}}\" }").await.unwrap();
     assert_eq!(found[0].label(), "pod spark-prod/etl-daily-93c1a78b2f4d6e10-exec-2");
     assert_eq!(targets(&rig, "metastore: {}").await.unwrap()[0].key(), "metastore/demo/main");
+}
+
+/// What the recorder knows of an executor of the demo's application that failed and is gone.
+fn gone_executor(name: &str, id: &str, seen: &str) -> RecordedPod {
+    let json = pod(
+        name,
+        &json!({ "spark-role": "executor", "spark-exec-id": id, "spark-app-selector": world::APP_ID }),
+    );
+    let mut known: kube::Pod = serde_json::from_value::<core::Pod>(json).unwrap().into();
+    known.uid = format!("uid-{name}");
+    seen.clone_into(&mut known.gone);
+    "Failed".clone_into(&mut known.phase);
+    known.containers[0].state = kube::ContainerState::Terminated;
+    known.containers[0].exit_code = Some(137);
+    let log = RecordedLog {
+        container: "main".to_owned(),
+        read_at: Some("2026-11-23T03:11:07Z".parse().unwrap()),
+        text: "one\ntwo\nthree\n".to_owned(),
+        ..RecordedLog::default()
+    };
+    let seen = seen.parse().unwrap();
+    RecordedPod { pod: known, seen, events: vec![], logs: vec![log] }
+}
+
+#[tokio::test]
+async fn pods_that_are_gone_are_added_once_and_only_when_asked_for() {
+    let mut rig = Rig::demo().await;
+    let mut still_there =
+        gone_executor("etl-daily-93c1a78b2f4d6e10-exec-1", "1", "2026-11-23T03:10:00Z");
+    let live = rig.run::<Pods>("{ role: executor }").await.unwrap();
+    let running = live.value.pods.iter().find(|pod| pod.exec_id == "1").unwrap();
+    still_there.pod.uid.clone_from(&running.uid);
+    rig.recorded.pods = vec![gone_executor("etl-exec-7", "7", "2026-11-23T03:12:00Z"), still_there];
+    rig.recorded.trouble = Some("could not watch <everything>".to_owned());
+    let found = rig.run::<Pods>("{ role: executor, include_deleted: true }").await.unwrap();
+    insta::assert_snapshot!(found.summary, @"4 pods: 2 running, 2 failed (etl-daily-93c1a78b2f4d6e10-exec-2: OOMKilled, exit 137), 1 deleted");
+    assert_eq!((found.value.total, found.value.gone, found.value.failed.len()), (4, 1, 2));
+    insta::assert_snapshot!(found.value.remarks.join("\n"), @"pods that exist no more may be missing: the recorder could not watch <everything>");
+    let without = rig.run::<Pods>("{ role: executor }").await.unwrap().value;
+    assert_eq!((without.total, without.gone, without.remarks), (3, 0, vec![]));
+}
+
+#[tokio::test]
+async fn a_log_comes_from_the_recorder_when_its_pod_is_gone_or_cannot_be_asked() {
+    let mut rig = Rig::demo().await;
+    rig.recorded.pods = vec![gone_executor("etl-exec-7", "7", "2026-11-23T03:12:00Z")];
+    let found = rig.run::<Logs>("{ pod: etl-exec-7, tail: 2 }").await.unwrap();
+    insta::assert_snapshot!(found.summary, @"2 lines of etl-exec-7 (read at 03:11:07 UTC, before the pod was deleted)");
+    assert_eq!((found.passages[0].text.as_str(), found.passages[0].cut), ("two\nthree\n", true));
+    // Beside live executors, only gone ones that failed are read.
+    let found = rig.run::<Logs>("{ role: executor }").await.unwrap();
+    assert_eq!((found.value.logs.len(), found.value.remarks.len()), (4, 1));
+    // What a pod that is there does not give, the recorder may have.
+    let live = rig.run::<Pods>("{ role: driver }").await.unwrap().value.pods.remove(0);
+    let mut driver = gone_executor("x", "", "2026-11-23T03:12:00Z");
+    driver.logs[0].container = "spark-kubernetes-driver".to_owned();
+    driver.pod = live;
+    driver.pod.labels.insert("spark-role".to_owned(), "driver".to_owned());
+    rig.recorded.pods = vec![driver];
+    rig.cluster.deny("get", "pods/log");
+    let found = rig.run::<Logs>("{ role: driver }").await.unwrap();
+    insta::assert_snapshot!(found.summary, @"3 lines of etl-daily-driver (read at 03:11:07 UTC)");
+}
+
+#[tokio::test]
+async fn a_log_that_the_recorder_lost_too_says_why() {
+    let mut rig = Rig::demo().await;
+    let mut lost = gone_executor("etl-exec-7", "7", "2026-11-23T03:12:00Z");
+    (lost.logs[0].read_at, lost.logs[0].text) = (None, String::new());
+    lost.logs[0].lost = "the pod was deleted before its log could be read".to_owned();
+    rig.recorded.pods = vec![lost];
+    let error = client_error(rig.run::<Logs>("{ pod: etl-exec-7 }").await);
+    insta::assert_snapshot!(error, @"could not read the log of executor 7 (pod etl-exec-7): log gone: the pod was deleted before its log could be read");
+    let found = rig.run::<Logs>("{ role: executor }").await.unwrap();
+    insta::assert_snapshot!(found.value.remarks.join("\n"), @"no log of executor 7 (pod etl-exec-7): log gone: the pod was deleted before its log could be read");
+}
+
+#[tokio::test]
+async fn pods_that_are_gone_lead_to_their_application_for_an_hour() {
+    let mut rig = Rig::empty().await;
+    rig.scope = Scope::default().with("labels", json!({ "namespace": "spark-prod" }));
+    let mut old = gone_executor("old-exec-1", "1", "2026-11-23T02:14:59Z");
+    old.pod.app_id = "spark-old".to_owned();
+    let mut fine = gone_executor("fine-exec-1", "1", "2026-11-23T03:12:00Z");
+    fine.pod.app_id = "spark-fine".to_owned();
+    (fine.pod.phase, fine.pod.containers[0].exit_code) = ("Succeeded".to_owned(), Some(0));
+    rig.recorded.pods = vec![gone_executor("etl-exec-7", "7", "2026-11-23T03:12:00Z"), fine, old];
+    for hint in ["recent_failures_in: spark-prod", "pod: etl-exec-7"] {
+        let found = targets(&rig, &format!("spark_app: [ {{ {hint} }} ]")).await.unwrap();
+        let ids: Vec<String> = found.iter().map(Target::key).collect();
+        assert_eq!(ids, [format!("spark_app/demo/spark-prod/{}", world::APP_ID)], "{hint}");
+    }
 }

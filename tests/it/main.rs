@@ -33,6 +33,7 @@ mod oncall;
 mod playbooks;
 mod prometheus_steps;
 mod rbac;
+mod recorder;
 mod reload;
 mod replicas;
 mod s3_steps;

@@ -7,7 +7,6 @@ use paramedic::{
     demo::world,
     domain::alert::Labels,
     playbook::{catalog::Catalog, plan},
-    steps::target::resolve,
 };
 use serde_json::{Value, json};
 
@@ -107,9 +106,7 @@ async fn refused(rules: BTreeSet<Rule>) -> String {
         let (playbook, _) = &matching[0];
         rig.scope = scope.with("pod", json!({ "name": "web-1", "namespace": world::NAMESPACE }));
         rig.target = None;
-        match resolve(playbook.target.as_ref().unwrap(), &rig.scope, Some(&rig.clients), "demo")
-            .await
-        {
+        match rig.targets_of(playbook.target.as_ref().unwrap()).await {
             Ok(mut targets) => rig.target = Some(targets.remove(0)),
             Err(why) => said.push(why),
         }

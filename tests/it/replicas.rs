@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use paramedic::ops::clock::Clock;
+use paramedic::{engine::correlate::Applied, ops::clock::Clock};
 use serde_json::json;
 
 use crate::{
@@ -65,7 +65,7 @@ async fn a_replica_that_dies_with_everything_in_its_hands_is_taken_over_in_secon
     let (first, second) = two().await;
     first.post_alerts(&firing(&[&[("alertname", "A"), ("severity", "critical")]])).await;
     // It has the source's turn and claims the page, and then nothing more is heard of it.
-    while first.engine.apply_next().await.unwrap() {}
+    while first.engine.apply_next().await.unwrap() != Applied::Nothing {}
     let claim = paramedic::store::Claim {
         owner: "first",
         kinds: &["wake", "page", "deliver", "post"],

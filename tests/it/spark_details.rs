@@ -14,7 +14,6 @@ use paramedic::{
             application::Application, environment::Environment, executors::Executors,
             history::History, jobs::Jobs, sql::Sql, streaming::Streaming, threads::Threads,
         },
-        target::{TargetSpec, resolve},
     },
 };
 use serde_json::{Value, json};
@@ -217,8 +216,7 @@ fn labelled(name: &str, role: &str, app: &str, extra: &[(&str, &str)]) -> Value 
 }
 
 async fn target(rig: &Rig, hint: &str) -> Result<Vec<Target>, String> {
-    let spec: TargetSpec = serde_saphyr::from_str(&format!("spark_app: [ {{ {hint} }} ]")).unwrap();
-    resolve(&spec, &rig.scope, Some(&rig.clients), "demo").await
+    rig.targets(&format!("spark_app: [ {{ {hint} }} ]")).await
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ mod kubectl;
 mod kubernetes;
 mod metastore;
 mod monitoring;
+mod recorder;
 mod replicas;
 mod spark;
 mod spark_details;

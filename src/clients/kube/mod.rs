@@ -5,12 +5,15 @@
 //! retried: that is the engine's.
 
 mod failure;
+mod follow;
 mod objects;
 mod pod;
 mod pods;
 mod quantity;
 mod read;
 mod review;
+mod stream;
+mod watch;
 
 use std::{path::Path, time::Duration};
 
@@ -25,12 +28,14 @@ use serde::de::DeserializeOwned;
 
 use self::failure::Access;
 pub use self::{
+    follow::Following,
     objects::Event,
-    pod::{Container, ContainerState, Pod, one_line},
-    pods::{Listed, Log, LogQuery, PodQuery},
+    pod::{Condition, Container, ContainerState, Pod, one_line},
+    pods::{Listed, Log, LogQuery, PodQuery, newest},
     quantity::Quantity,
     read::{Groups, ListQuery, Resource, ServerVersion},
     review::{Answered, Asked},
+    watch::{Seen, Watch},
 };
 use super::{
     Error, Kind, Result,

@@ -15,7 +15,7 @@ const MAX_EVENTS: usize = 2_000;
 const EVENT_PAGE: usize = 500;
 
 /// One event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// `Normal` or `Warning`.
     #[serde(rename = "type")]
@@ -39,6 +39,15 @@ pub struct Event {
     /// Last time.
     #[serde(skip)]
     pub at: Option<Timestamp>,
+    /// Namespace of the object it is about.
+    #[serde(skip)]
+    pub namespace: String,
+    /// Unique id of the object it is about; may be empty.
+    #[serde(skip)]
+    pub about: String,
+    /// Its own unique id; the same for every repeat.
+    #[serde(skip)]
+    pub uid: String,
 }
 
 impl From<core::Event> for Event {
@@ -63,6 +72,9 @@ impl From<core::Event> for Event {
             last: text(last),
             source: source.or(event.reporting_component).unwrap_or_default(),
             at: last,
+            namespace: event.involved_object.namespace.unwrap_or_default(),
+            about: event.involved_object.uid.unwrap_or_default(),
+            uid: event.metadata.uid.unwrap_or_default(),
         }
     }
 }

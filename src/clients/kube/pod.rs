@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One pod. Missing values are empty, so that expressions can compare them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Pod {
     /// Name.
     pub name: String,
@@ -34,10 +35,15 @@ pub struct Pod {
     pub started: String,
     /// When its deletion was asked for, RFC 3339; empty while nobody did.
     pub deleted: String,
+    /// When it was seen to exist no more, RFC 3339; empty while it exists. Only the recorder knows such pods.
+    pub gone: String,
     /// Containers, init containers first.
     pub containers: Vec<Container>,
     /// Conditions that explain a pod that is not running: not scheduled, or disrupted.
     pub conditions: Vec<Condition>,
+    /// Its unique id: a pod made again under the same name has another.
+    #[serde(skip)]
+    pub uid: String,
     /// All labels.
     #[serde(skip)]
     pub labels: BTreeMap<String, String>,
@@ -53,7 +59,8 @@ pub struct Pod {
 }
 
 /// One container of a pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Container {
     /// Name.
     pub name: String,
@@ -76,7 +83,7 @@ pub struct Container {
 }
 
 /// Where a container stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContainerState {
     /// The node has said nothing about it.
@@ -91,7 +98,8 @@ pub enum ContainerState {
 }
 
 /// A condition that explains trouble.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Condition {
     /// `PodScheduled`, `DisruptionTarget`.
     pub name: String,
@@ -168,6 +176,8 @@ impl From<core::Pod> for Pod {
         Self {
             name: metadata.name.unwrap_or_default(),
             namespace: metadata.namespace.unwrap_or_default(),
+            uid: metadata.uid.unwrap_or_default(),
+            gone: String::new(),
             role: label("spark-role"),
             exec_id: label("spark-exec-id"),
             app_id: label("spark-app-selector"),

@@ -122,26 +122,11 @@ impl Client {
 
     /// Reads the log of one container. `NotFound` means that the pod is gone, and its log with it.
     pub async fn logs(&self, asked: &LogQuery) -> Result<Log> {
-        let (namespace, pod) = (asked.namespace.as_str(), asked.pod.as_str());
-        let container = match asked.container.as_str() {
-            "" => String::new(),
-            name => format!(" container {name}"),
-        };
-        let operation = format!("read the log of pod {namespace}/{pod}{container}");
-        let base = path(&["api", "v1", "namespaces", namespace, "pods", pod, "log"], &operation)?;
         let limit = if asked.limit_bytes == 0 { MAX_LOG } else { asked.limit_bytes.min(MAX_LOG) };
-        let flag = |set: bool| if set { "true" } else { "" };
-        let number = |n: u64| if n == 0 { String::new() } else { n.to_string() };
-        let query = query(&[
-            ("container", &asked.container),
-            ("previous", flag(asked.previous)),
-            ("timestamps", flag(asked.timestamps)),
-            ("tailLines", &number(asked.tail_lines as u64)),
-            ("sinceSeconds", &number(asked.since.map_or(0, |s| s.as_secs().max(1)))),
-            ("limitBytes", &limit.to_string()),
-        ]);
+        let (path, operation) = log_request(asked, limit, false)?;
+        let namespace = asked.namespace.as_str();
         let access = Access { verb: "get", group: "", resource: "pods/log", namespace };
-        let answer = self.get(&format!("{base}{query}"), &operation, &access, limit).await;
+        let answer = self.get(&path, &operation, &access, limit).await;
         let answer = answer.map_err(|error| match error.kind {
             Kind::NotFound => {
                 Error { reason: "the log is gone: the pod was deleted".to_owned(), ..error }
@@ -150,16 +135,82 @@ impl Client {
         })?;
         Ok(Log { cut: answer.cut || answer.body.len() >= limit, text: clean(&answer.body) })
     }
+
+    /// Reads the end of a log, at most `max_bytes` of it. The API server's byte limit cuts off the **newest** lines, so a
+    /// log that hits it is asked again for fewer lines.
+    pub async fn log_tail(&self, asked: &LogQuery, max_bytes: usize) -> Result<Log> {
+        let mut query = asked.clone();
+        let mut log = self.logs(&query).await?;
+        let mut older_missing = false;
+        while log.cut && query.tail_lines > 1 {
+            query.tail_lines = (query.tail_lines / 4).max(1);
+            older_missing = true;
+            log = self.logs(&query).await?;
+        }
+        let text = newest(&log.text, max_bytes);
+        Ok(Log {
+            cut: log.cut || older_missing || text.len() < log.text.len(),
+            text: text.to_owned(),
+        })
+    }
+}
+
+/// The last `max_bytes` of a log, from the start of a line; of a single line that is longer, its end.
+pub fn newest(text: &str, max_bytes: usize) -> &str {
+    let over = text.len().saturating_sub(max_bytes);
+    if over == 0 {
+        return text;
+    }
+    let next = text.bytes().skip(over).position(|b| b == b'\n').map(|at| over + at + 1);
+    let start = next.filter(|start| *start < text.len());
+    text.get(start.unwrap_or_else(|| text.ceil_char_boundary(over))..).unwrap_or_default()
+}
+
+/// Path and operation of a log's request; `limit` 0 sets none.
+pub(super) fn log_request(
+    asked: &LogQuery,
+    limit: usize,
+    follow: bool,
+) -> Result<(String, String)> {
+    let (namespace, pod) = (asked.namespace.as_str(), asked.pod.as_str());
+    let container = match asked.container.as_str() {
+        "" => String::new(),
+        name => format!(" container {name}"),
+    };
+    let verb = if follow { "follow" } else { "read" };
+    let operation = format!("{verb} the log of pod {namespace}/{pod}{container}");
+    let base = path(&["api", "v1", "namespaces", namespace, "pods", pod, "log"], &operation)?;
+    let flag = |set: bool| if set { "true" } else { "" };
+    let number = |n: u64| if n == 0 { String::new() } else { n.to_string() };
+    let query = query(&[
+        ("container", &asked.container),
+        ("follow", flag(follow)),
+        ("previous", flag(asked.previous)),
+        ("timestamps", flag(asked.timestamps)),
+        ("tailLines", &number(asked.tail_lines as u64)),
+        ("sinceSeconds", &number(asked.since.map_or(0, |s| s.as_secs().max(1)))),
+        ("limitBytes", &number(limit as u64)),
+    ]);
+    Ok((format!("{base}{query}"), operation))
 }
 
 /// Text a person can read and a pattern can match: valid UTF-8, `\n` line ends, no terminal sequences, no controls.
-fn clean(body: &[u8]) -> String {
+pub(super) fn clean(body: &[u8]) -> String {
     readable(&String::from_utf8_lossy(body))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_newest_bytes_begin_with_a_line_unless_there_is_only_one() {
+        assert_eq!(newest("a\nbb\ncc\n", 9), "a\nbb\ncc\n");
+        assert_eq!(newest("a\nbb\ncc\n", 4), "cc\n");
+        assert_eq!(newest("aaaaé", 3), "aé");
+        assert_eq!(newest("ééééé\n", 4), "é\n");
+        assert_eq!(newest("", 4), "");
+    }
 
     #[test]
     fn a_log_loses_colours_and_controls_but_no_text() {

@@ -66,7 +66,11 @@ pub struct ApiServer {
 impl ApiServer {
     /// Serves a cluster until the process drains.
     pub async fn start(tasks: &Tasks, cluster: Cluster) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::on(TcpListener::bind("127.0.0.1:0").await?, tasks, cluster)
+    }
+
+    /// The same on a port of the caller's.
+    pub fn on(listener: TcpListener, tasks: &Tasks, cluster: Cluster) -> anyhow::Result<Self> {
         let url = format!("http://{}/", listener.local_addr()?).parse()?;
         Self::serve(tasks, cluster, listener)?;
         Ok(Self { url })
@@ -182,22 +186,7 @@ async fn dispatch(
     if !server.cluster.serves(address.resource) {
         return Err(Failure::page_not_found());
     }
-    let watching =
-        parameters.iter().any(|(k, v)| k == "watch" && matches!(v.as_str(), "1" | "true"));
-    let verb = match (&head.method, address.name.is_empty()) {
-        (&Method::GET, false) => "get",
-        (&Method::GET, true) if watching => "watch",
-        (&Method::GET, true) => "list",
-        (&Method::POST, true) => "create",
-        (&Method::PUT, false) => "update",
-        (&Method::PATCH, false) => "patch",
-        (&Method::DELETE, false) => "delete",
-        (&Method::DELETE, true) => "deletecollection",
-        (method, _) => {
-            let why = format!("the server does not allow {method} here");
-            return Err(Failure::unexpected(405, "MethodNotAllowed", why));
-        }
-    };
+    let verb = verb(&head.method, &address, &parameters)?;
     let cluster = &server.cluster;
     cluster.allow(user.as_ref(), verb, &address, &parameters)?;
     let socket = websocket::asked(head)?;
@@ -247,6 +236,30 @@ async fn dispatch(
             Err(Failure::unexpected(404, "NotFound", why))
         }
     }
+}
+
+/// What is asked of the address, as roles name it.
+fn verb(
+    method: &Method,
+    address: &Address,
+    parameters: &Parameters,
+) -> Result<&'static str, Failure> {
+    let watching =
+        parameters.iter().any(|(k, v)| k == "watch" && matches!(v.as_str(), "1" | "true"));
+    Ok(match (method, address.name.is_empty()) {
+        (&Method::GET, false) => "get",
+        (&Method::GET, true) if watching => "watch",
+        (&Method::GET, true) => "list",
+        (&Method::POST, true) => "create",
+        (&Method::PUT, false) => "update",
+        (&Method::PATCH, false) => "patch",
+        (&Method::DELETE, false) => "delete",
+        (&Method::DELETE, true) => "deletecollection",
+        (method, _) => {
+            let why = format!("the server does not allow {method} here");
+            return Err(Failure::unexpected(405, "MethodNotAllowed", why));
+        }
+    })
 }
 
 impl Address {

@@ -47,6 +47,7 @@ pub(super) struct State {
     pub oldest: u64,
     pub logs: BTreeMap<LogKey, Log>,
     pub answers: BTreeMap<(String, String, u16, String), Scripted>,
+    pub refuses_forgotten: bool,
     /// The latest time the state has seen.
     pub now: Timestamp,
     pub denied: BTreeSet<(String, String)>,
@@ -281,6 +282,16 @@ impl Cluster {
 
     pub(super) fn serves(&self, resource: &discovery::Resource) -> bool {
         !resource.is_aggregated() || self.lock().aggregated
+    }
+
+    /// Allows it again.
+    pub fn allow_again(&self, verb: &str, resource: &str) {
+        self.lock().denied.remove(&(verb.to_owned(), resource.to_owned()));
+    }
+
+    /// Refuses watches from a forgotten version with HTTP 410 from now on, as some servers do, rather than with an event.
+    pub fn refuse_forgotten_versions(&self) {
+        self.lock().refuses_forgotten = true;
     }
 
     /// Forgets all changes so far: older resource versions and page tokens are answered with 410.

@@ -48,6 +48,12 @@ pub(super) fn start(
     )?;
     let seconds = number(parameters, "timeoutSeconds")?.unwrap_or(DEFAULT_TIMEOUT);
     let asked = number(parameters, "resourceVersion")?.unwrap_or(0) as u64;
+    let state = server.cluster.lock();
+    if state.refuses_forgotten && asked > 0 && asked < state.oldest {
+        let message = format!("too old resource version: {asked} ({})", state.oldest);
+        return Err(Failure::new(410, "Expired", message));
+    }
+    drop(state);
     let initial = initial(parameters, asked)?;
     let newest = server.cluster.lock().version;
     if asked > newest {
@@ -159,6 +165,11 @@ impl Watcher {
     /// Changes since the last look; 410 when some of them are forgotten.
     fn collect(&mut self) {
         let state = self.cluster.lock();
+        if self.seen < state.oldest && state.refuses_forgotten {
+            // The next start of a watch is told.
+            self.ended = true;
+            return;
+        }
         if self.seen < state.oldest {
             let message = format!("too old resource version: {} ({})", self.seen, state.oldest);
             let gone = Failure::new(410, "Expired", message);

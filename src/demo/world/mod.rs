@@ -1,9 +1,9 @@
 //! The Spark job of the demo: `etl-daily` in namespace `spark-prod`, whose executor 2 was OOM-killed a minute ago.
 //!
 //! Everything a diagnosis can find is there and agrees with itself: pod statuses, events, the driver's log, Spark's REST
-//! answers, the operator's record. The job was submitted with `deleteOnTermination=false`, so the dead executor's pod is
-//! still there; nothing changes afterwards, so the demo finds the same whenever it looks. Times are relative to the
-//! clock at the start; the shapes are those of real Spark 3.5 runs.
+//! answers, the operator's record. The dead executor's pod is there until [`World::delete_dead_executor`], as Spark deletes
+//! it a moment later; nothing else changes, so the demo finds the same whenever it looks. Times are relative to the clock
+//! at the start; the shapes are those of real Spark 3.5 runs.
 
 mod logs;
 mod objects;
@@ -46,6 +46,13 @@ pub struct World {
     pub alert: Value,
     /// Handle to change it.
     pub cluster: Cluster,
+}
+
+impl World {
+    /// What Spark does with a dead executor: its pod goes, and its log with it.
+    pub fn delete_dead_executor(&self) -> bool {
+        self.cluster.delete("pods", NAMESPACE, &executor(2))
+    }
 }
 
 /// When things happened.

@@ -45,7 +45,6 @@ fn application(times: Times) -> Value {
         "spec": {
             "type": "Scala", "mode": "cluster", "image": IMAGE, "sparkVersion": "3.5.9",
             "mainClass": "org.example.etl.Daily", "mainApplicationFile": "local:///opt/app/etl.jar",
-            "sparkConf": { "spark.kubernetes.executor.deleteOnTermination": "false" },
             "driver": { "cores": 1, "memory": "2g", "serviceAccount": "spark" },
             "executor": { "cores": 2, "instances": 2, "memory": "4g", "memoryOverhead": "384m" },
         },

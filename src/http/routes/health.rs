@@ -16,7 +16,8 @@ pub async fn livez(Shared(state): Shared<State>) -> impl IntoResponse {
     }
 }
 
-/// Ready when the store takes a write, alerts are worked off, and the process does not end. With reasons.
+/// Ready when the store takes a write, alerts are worked off, and the process does not end. With reasons; what the recorder
+/// cannot do is said too.
 pub async fn readyz(Shared(state): Shared<State>) -> impl IntoResponse {
     let ask = async { state.engine.store.check().await.err().map(|error| error.to_string()) };
     let store = state.store.get(&state.engine.clock, ask).await;
@@ -34,8 +35,12 @@ pub async fn readyz(Shared(state): Shared<State>) -> impl IntoResponse {
         ("tasks", state.tasks.dead().map(|_| "one died; the log says which".to_owned())),
     ];
     let ready = checks.iter().all(|(_, problem)| problem.is_none());
+    // Said, but no reason to take no alerts.
+    let troubles = state.engine.recorder.troubles();
+    let recorder = ("recorder", (!troubles.is_empty()).then(|| troubles.join("; ")));
     let checks: Vec<_> = checks
         .into_iter()
+        .chain([recorder])
         .map(|(name, problem)| json!({ "name": name, "ok": problem.is_none(), "reason": problem }))
         .collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

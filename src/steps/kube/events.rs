@@ -14,7 +14,7 @@ use crate::{
         target::{SparkApp, Target},
         template::{Input, Name},
     },
-    steps::{Context, Effect, Failure, Need, Outcome, Step},
+    steps::{Context, Effect, Failure, Need, Outcome, Step, recorded::Recorded},
 };
 
 /// Events in the output, at most: the newest.
@@ -24,8 +24,8 @@ const MAX_MESSAGE: usize = 1_000;
 
 /// Reads Kubernetes events, newest last, repeats counted once.
 ///
-/// Of one object by name, of pods by selector, or of the run's target: for a Spark application its pods (events outlive
-/// a pod for about an hour) and its `SparkApplication`.
+/// Of one object by name, of pods by selector, or of the run's target: for a Spark application its pods and its
+/// `SparkApplication`. Events outlive a pod for about an hour; what the recorder saw is added.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Events {
@@ -124,17 +124,29 @@ impl Events {
             _ => None,
         };
         if let Some(name) = one {
-            return Ok((kube.events(&namespace, &name).await?, format!("{namespace}/{name}")));
+            let mut listed = kube.events(&namespace, &name).await?;
+            add(&mut listed.items, which.recorded(context, false).await?);
+            return Ok((listed, format!("{namespace}/{name}")));
         }
-        let found = which.pods(context).await?;
+        let mut found = which.pods(context).await?;
+        let recorded = which.recorded(context, false).await?;
+        found.pods.extend(recorded.pods.iter().map(|known| known.pod.clone()));
         let mut listed = kube.events(&namespace, "").await?;
         let about = match (&self.selector, context.target) {
             (None, Some(Target::SparkApp(app))) => About::of_app(app, &found.pods),
             _ => About::of_pods(&found.pods),
         };
         listed.items.retain(|event| about.holds(event));
+        add(&mut listed.items, recorded);
         Ok((listed, found.what))
     }
+}
+
+/// Adds what the recorder saw of events that are not in the list any more.
+fn add(listed: &mut Vec<Event>, recorded: Recorded) {
+    let known: BTreeSet<String> = listed.iter().map(|event| event.uid.clone()).collect();
+    let seen = recorded.pods.into_iter().flat_map(|pod| pod.events);
+    listed.extend(seen.filter(|event| !known.contains(&event.uid)));
 }
 
 /// Which events belong to a set of pods, including pods that are gone.
@@ -220,6 +232,7 @@ mod tests {
             last: last.to_owned(),
             source: "kubelet".to_owned(),
             at: last.parse().ok(),
+            ..Event::default()
         }
     }
 

@@ -1,6 +1,7 @@
 //! `kube.logs`: the end of container logs.
 
 use futures::{StreamExt as _, stream};
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,9 +16,10 @@ use crate::{
     },
     domain::{
         evidence::{Origin, Passage},
+        target::Target,
         template::{Input, Name},
     },
-    steps::{Context, Effect, Failure, Need, Outcome, Step},
+    steps::{Context, Effect, Failure, Need, Outcome, Step, recorded::Recorded},
 };
 
 /// Logs read in one step, at most; failed pods come first.
@@ -26,11 +28,13 @@ const MAX_LOGS: usize = 20;
 const MAX_BYTES: usize = 512 * 1024;
 /// Logs read at once.
 const PARALLEL: usize = 4;
+/// Remarks of one step.
+const MAX_REMARKS: usize = 5;
 
 /// Reads the end of container logs: of one pod, of pods by selector, or of the target's driver or executors.
 ///
-/// All containers unless one is named. A log dies with its pod: then the step fails and says so. Terminal colours and
-/// control characters are removed.
+/// All containers unless one is named. A log dies with its pod: then the end of it is taken that the recorder read in time,
+/// and the card says so; if it has none, the step fails and says why. Terminal colours and control characters are removed.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Logs {
@@ -132,6 +136,8 @@ pub struct Output {
     pub lines: usize,
     /// Lines that matched `grep`; 0 without it.
     pub matches: usize,
+    /// What the card says beside the findings: which logs come from the recorder, and which are gone.
+    pub remarks: Vec<String>,
 }
 
 /// One container's log.
@@ -151,6 +157,8 @@ pub struct ContainerLog {
     pub lines: usize,
     /// True when older lines were left out to respect a byte limit.
     pub cut: bool,
+    /// Empty for a log that was read just now; else when the recorder read it.
+    pub recorded: String,
 }
 
 /// A log that could not be read.
@@ -168,6 +176,12 @@ struct Job {
     pod: Pod,
     container: String,
     previous: bool,
+}
+
+/// A log with a remark on where it comes from.
+struct Text {
+    log: Log,
+    recorded: String,
 }
 
 impl Step for Logs {
@@ -189,14 +203,23 @@ impl Step for Logs {
             namespace: self.namespace.as_ref(),
         };
         let mut found = which.pods(context).await?;
+        let recorded = which.recorded(context, true).await?;
+        if let (Some(_), Some(Target::SparkApp(app))) = (&self.pod, context.target) {
+            // A pod that was made again under the same name, by another run of the application, is another pod.
+            found.pods.retain(|pod| {
+                pod.app_id == app.app_id || app.app_id.is_empty() || recorded.pods.is_empty()
+            });
+        }
+        found.pods.extend(gone_pods(&found.pods, &recorded));
         if found.pods.is_empty() {
-            return Err(gone(&found));
+            return Err(gone(&found, recorded.trouble.as_deref()));
         }
         found.pods.sort_by_key(|pod| !pod.has_failed());
         let jobs = self.jobs(&found, context)?;
         let kube = context.kube()?;
+        let (known, now) = (&recorded, context.clock.now());
         let read = stream::iter(jobs).map(|job| async move {
-            let log = self.read(kube, &job).await;
+            let log = self.read(kube, &job, known, now).await;
             (job, log)
         });
         let read: Vec<_> = read.buffered(PARALLEL).collect().await;
@@ -225,38 +248,79 @@ impl Logs {
         Ok(jobs)
     }
 
-    /// The API server's byte limit cuts off the **newest** lines, so a log that hits it is asked again for fewer lines.
-    async fn read(&self, kube: &clients::kube::Client, job: &Job) -> clients::Result<Log> {
-        let mut query = LogQuery {
-            namespace: job.pod.namespace.clone(),
-            pod: job.pod.name.clone(),
-            container: job.container.clone(),
-            previous: job.previous,
-            tail_lines: self.tail.0,
-            since: self.since.map(|since| since.0),
-            ..LogQuery::default()
+    /// From the pod while it is there, else what the recorder read of it.
+    async fn read(
+        &self,
+        kube: &clients::kube::Client,
+        job: &Job,
+        recorded: &Recorded,
+        now: Timestamp,
+    ) -> clients::Result<Text> {
+        let operation = format!("read the log of {}", job.pod.label());
+        let error = if job.pod.gone.is_empty() {
+            let query = LogQuery {
+                namespace: job.pod.namespace.clone(),
+                pod: job.pod.name.clone(),
+                container: job.container.clone(),
+                previous: job.previous,
+                tail_lines: self.tail.0,
+                since: self.since.map(|since| since.0),
+                ..LogQuery::default()
+            };
+            match kube.log_tail(&query, MAX_BYTES).await {
+                Ok(log) => return Ok(Text { log, recorded: String::new() }),
+                Err(error) => error,
+            }
+        } else {
+            Error::new(Kind::NotFound, operation, "")
         };
-        let mut log = kube.logs(&query).await?;
-        let mut older_missing = false;
-        while log.cut && query.tail_lines > 1 {
-            query.tail_lines = (query.tail_lines / 4).max(1);
-            older_missing = true;
-            log = kube.logs(&query).await?;
+        match self.recall(job, recorded, now) {
+            Ok(text) => Ok(text),
+            Err(why) if error.kind == Kind::NotFound => {
+                Err(Error { reason: format!("log gone: {why}"), ..error })
+            }
+            Err(_) => Err(error),
         }
-        let text = newest(&log.text);
-        Ok(Log {
-            cut: log.cut || older_missing || text.len() < log.text.len(),
-            text: text.to_owned(),
-        })
     }
 
-    fn outcome(&self, read: Vec<(Job, clients::Result<Log>)>) -> Result<Outcome<Output>, Failure> {
-        let mut value = Output { logs: vec![], missing: vec![], lines: 0, matches: 0 };
+    /// The end of a log as the recorder read it, or why there is none.
+    fn recall(&self, job: &Job, recorded: &Recorded, now: Timestamp) -> Result<Text, String> {
+        let none = || "the pod was deleted, and the recorder has not read it".to_owned();
+        let pod = recorded.pods.iter().find(|known| known.pod.uid == job.pod.uid);
+        let pod = pod.ok_or_else(none)?;
+        let container = job.pod.containers.iter().find(|c| c.name == job.container);
+        let run = container.map_or(0, |c| c.restarts - i32::from(job.previous));
+        let mut logs: Vec<_> = pod.logs.iter().filter(|l| l.container == job.container).collect();
+        // The run that was asked for, else the newest one there is.
+        logs.sort_by_key(|log| (log.read_at.is_some(), log.restarts == run, log.restarts));
+        let log = logs.pop().ok_or_else(none)?;
+        let Some(read_at) = log.read_at else { return Err(log.lost.clone()) };
+        let lines = log.text.lines().count();
+        let skip = lines.saturating_sub(self.tail.0);
+        let text = log.text.split_inclusive('\n').skip(skip).collect();
+        let when = if now.duration_since(read_at) > SignedDuration::from_hours(12) {
+            read_at.strftime("%Y-%m-%d %H:%M:%S UTC")
+        } else {
+            read_at.strftime("%H:%M:%S UTC")
+        };
+        let gone = if pod.is_gone() { ", before the pod was deleted" } else { "" };
+        let recorded = format!("read at {when}{gone}");
+        Ok(Text { log: Log { text, cut: log.cut || skip > 0 }, recorded })
+    }
+
+    fn outcome(&self, read: Vec<(Job, clients::Result<Text>)>) -> Result<Outcome<Output>, Failure> {
+        let mut value =
+            Output { logs: vec![], missing: vec![], lines: 0, matches: 0, remarks: vec![] };
         let (mut passages, mut first_error) = (vec![], None);
         for (job, result) in read {
             let (pod, container) = (job.pod.name.clone(), job.container.clone());
             match result {
-                Ok(Log { text, cut }) => {
+                Ok(Text { log: Log { text, cut }, recorded }) => {
+                    if !recorded.is_empty() {
+                        value
+                            .remarks
+                            .push(format!("the log of {} was {recorded}", job.pod.label()));
+                    }
                     let (text, matches) = match &self.grep {
                         Some(pattern) => pattern.grep(&text, self.around.0),
                         None => (text, 0),
@@ -265,7 +329,10 @@ impl Logs {
                     value.lines += lines;
                     value.matches += matches;
                     if !text.is_empty() {
-                        let (origin, source) = origin(&job);
+                        let (origin, mut source) = origin(&job);
+                        if !recorded.is_empty() {
+                            source = format!("{source}, {recorded}");
+                        }
                         passages.push(Passage { origin, source, text: text.clone(), cut });
                     }
                     let role = job.pod.role.clone();
@@ -278,10 +345,13 @@ impl Logs {
                         text,
                         lines,
                         cut,
+                        recorded,
                     });
                 }
                 Err(error) => {
                     let reason = error.reason.clone();
+                    let said = one_line(&reason, 200);
+                    value.remarks.push(format!("no log of {}: {said}", job.pod.label()));
                     value.missing.push(Missing { pod, container, reason });
                     first_error.get_or_insert(error);
                 }
@@ -290,12 +360,20 @@ impl Logs {
         if let (true, Some(error)) = (value.logs.is_empty(), first_error) {
             return Err(error.into());
         }
+        let more = value.remarks.len().saturating_sub(MAX_REMARKS);
+        if more > 0 {
+            value.remarks.truncate(MAX_REMARKS);
+            value.remarks.push(format!("{more} more logs are not complete or gone"));
+        }
         let summary = self.summary(&value);
         Ok(Outcome { value, passages, summary })
     }
 
     fn summary(&self, output: &Output) -> String {
         let text = match output.logs.as_slice() {
+            [only] if !only.recorded.is_empty() => {
+                format!("{} lines of {} ({})", only.lines, only.pod, only.recorded)
+            }
             [only] => format!("{} lines of {}", only.lines, only.pod),
             logs => format!("{} lines of {} logs", output.lines, logs.len()),
         };
@@ -309,17 +387,6 @@ impl Logs {
         });
         format!("{text}{matches}{}", missing.unwrap_or_default())
     }
-}
-
-/// The last [`MAX_BYTES`] of a log, from the start of a line.
-fn newest(text: &str) -> &str {
-    let over = text.len().saturating_sub(MAX_BYTES);
-    if over == 0 {
-        return text;
-    }
-    let start =
-        text.bytes().skip(over).position(|b| b == b'\n').map_or(text.len(), |at| over + at + 1);
-    text.get(start..).unwrap_or_default()
 }
 
 /// A side-car's log in a Spark pod is not the driver's or executor's.
@@ -341,7 +408,21 @@ fn origin(job: &Job) -> (Origin, String) {
     (origin, source)
 }
 
-fn gone(found: &Found) -> Failure {
-    let why = "the log is gone: the pod was deleted".to_owned();
+/// Pods that exist no more and whose logs are meant: when some are still there, only those that failed.
+fn gone_pods(live: &[Pod], recorded: &Recorded) -> Vec<Pod> {
+    let pods = recorded.pods.iter().filter(|known| {
+        known.is_gone()
+            && (live.is_empty() || known.pod.has_failed())
+            && !live.iter().any(|pod| pod.uid == known.pod.uid)
+    });
+    let mut pods: Vec<Pod> = pods.map(|known| known.pod.clone()).collect();
+    pods.sort_by_key(|pod| !pod.has_failed());
+    pods.truncate(MAX_LOGS);
+    pods
+}
+
+fn gone(found: &Found, trouble: Option<&str>) -> Failure {
+    let trouble = trouble.map(|why| format!("; the recorder {}", one_line(why, 300)));
+    let why = format!("the log is gone: the pod was deleted{}", trouble.unwrap_or_default());
     Error::new(Kind::NotFound, format!("read the log of {}", found.what), why).into()
 }

@@ -5,7 +5,8 @@
 //! `pod <pod> container <container> terminated: reason=<reason> exitCode=<code> message=<message>`,
 //! `pod <pod> container <container> previously terminated: reason=<reason> exitCode=<code> restarts=<n>`,
 //! `pod <pod> waiting: reason=<reason> message=<message>`,
-//! `pod <pod> condition <type>=<status> reason=<reason> message=<message>`. Empty parts are left out.
+//! `pod <pod> condition <type>=<status> reason=<reason> message=<message>`,
+//! `pod <pod> is gone since <time>; this is how the recorder last saw it`. Empty parts are left out.
 
 use crate::{
     clients::kube::{Container, ContainerState, Pod, one_line},
@@ -33,6 +34,12 @@ pub(in crate::steps) fn pod_passages(pod: &Pod) -> Vec<Passage> {
     lines.extend(pod.containers.iter().flat_map(|c| container(name, c)));
     if !pod.deleted.is_empty() {
         lines.push(format!("pod {name} deletion was asked for at {}", pod.deleted));
+    }
+    if !pod.gone.is_empty() {
+        lines.push(format!(
+            "pod {name} is gone since {}; this is how the recorder last saw it",
+            pod.gone
+        ));
     }
     if !pod.exit_exception.is_empty() {
         lines.push(format!(
@@ -123,6 +130,20 @@ mod tests {
         pod x: pod x waiting: reason=ImagePullBackOff message=Back-off pulling
         pod x: pod x container c previously terminated: reason=Error exitCode=1 restarts=2
         ");
+    }
+
+    #[test]
+    fn a_pod_that_is_gone_says_the_same_and_since_when() {
+        let json = include_str!("../../../tests/fixtures/spark-3.5/pods/executor-sigterm.json");
+        let mut pod = Pod::from(serde_json::from_str::<core::Pod>(json).unwrap());
+        let live = pod_passages(&pod);
+        pod.gone = "2026-11-23T05:41:08Z".to_owned();
+        let gone = pod_passages(&pod);
+        assert_eq!(gone[..live.len()], live);
+        assert_eq!(
+            gone[live.len()].text,
+            "pod nightly-report-6e7d8ca206ebcca9-exec-1 is gone since 2026-11-23T05:41:08Z; this is how the recorder last saw it"
+        );
     }
 
     #[test]

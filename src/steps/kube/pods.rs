@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Role, Selector, passages::pod_passages, which::Which};
+use super::{
+    Role, Selector,
+    passages::pod_passages,
+    which::{Which, in_order},
+};
 use crate::{
     clients::kube::{Container, Pod, one_line},
     domain::{
@@ -23,7 +27,7 @@ const MAX_PASSAGES: usize = 500;
 /// Reads the status of pods: phase, node, and for each container its state, exit code, signal and reason.
 ///
 /// Without `name` and `selector` these are the pods of the run's target. Executors are deleted soon after they fail
-/// unless `spark.kubernetes.executor.deleteOnTermination=false`; a pod that is gone is not in the list.
+/// unless `spark.kubernetes.executor.deleteOnTermination=false`: `include_deleted` adds them as the recorder last saw them.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pods {
@@ -39,7 +43,7 @@ pub struct Pods {
     /// Namespace; default: the target's, else the alert's label `namespace`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Input<Name>>,
-    /// Also pods that no longer exist. No recorder keeps them yet, so this only makes the output say so.
+    /// Also pods that exist no more, as the recorder last saw them; their field `gone` says since when.
     #[serde(default)]
     pub include_deleted: bool,
 }
@@ -57,8 +61,10 @@ pub struct Output {
     pub running: usize,
     /// How many there are.
     pub total: usize,
-    /// Why pods that no longer exist are missing, when they were asked for; empty otherwise.
-    pub deleted: String,
+    /// How many of them exist no more.
+    pub gone: usize,
+    /// What the card says beside the findings: why pods that exist no more may be missing.
+    pub remarks: Vec<String>,
 }
 
 impl Step for Pods {
@@ -80,6 +86,22 @@ impl Step for Pods {
             namespace: namespace.as_ref(),
         };
         let mut found = which.pods(context).await?;
+        let mut remarks = vec![];
+        if *include_deleted {
+            let recorded = which.recorded(context, false).await?;
+            remarks.extend(recorded.trouble.map(|why| {
+                format!(
+                    "pods that exist no more may be missing: the recorder {}",
+                    one_line(&why, 300)
+                )
+            }));
+            let gone = recorded.pods.into_iter().map(|known| known.pod).filter(|known| {
+                !known.gone.is_empty() && !found.pods.iter().any(|pod| pod.uid == known.uid)
+            });
+            let gone: Vec<Pod> = gone.collect();
+            found.pods.extend(gone);
+            in_order(&mut found.pods);
+        }
         found.pods.sort_by_key(|pod| !pod.has_failed());
         let mut passages: Vec<_> = found.pods.iter().flat_map(pod_passages).collect();
         passages.truncate(MAX_PASSAGES);
@@ -88,10 +110,9 @@ impl Step for Pods {
             passages.push(Passage::new(Origin::PodStatus, found.what.clone(), text));
         }
         let summary = summary(&found.pods, found.cut, &found.what);
-        let deleted =
-            if *include_deleted { "pods that no longer exist are not recorded yet" } else { "" };
         let total = found.pods.len();
-        let running = found.pods.iter().filter(|pod| pod.phase == "Running").count();
+        let gone = found.pods.iter().filter(|pod| !pod.gone.is_empty()).count();
+        let running = found.pods.iter().filter(|pod| runs(pod)).count();
         let lost: BTreeSet<String> = found
             .pods
             .iter()
@@ -105,18 +126,24 @@ impl Step for Pods {
             lost_nodes: lost.into_iter().collect(),
             running,
             total,
-            deleted: deleted.to_owned(),
+            gone,
+            remarks,
             pods: found.pods,
         };
         Ok(Outcome { value, passages, summary })
     }
 }
 
+fn runs(pod: &Pod) -> bool {
+    pod.phase == "Running" && pod.gone.is_empty()
+}
+
 fn summary(pods: &[Pod], cut: bool, what: &str) -> String {
     if pods.is_empty() {
         return format!("no {what}");
     }
-    let count = |phase: &str| pods.iter().filter(|pod| pod.phase == phase).count();
+    let there = |pod: &&Pod| pod.gone.is_empty();
+    let count = |phase: &str| pods.iter().filter(there).filter(|pod| pod.phase == phase).count();
     let mut parts = vec![];
     for (phase, word) in
         [("Running", "running"), ("Pending", "pending"), ("Succeeded", "succeeded")]
@@ -129,6 +156,10 @@ fn summary(pods: &[Pod], cut: bool, what: &str) -> String {
     let failed: Vec<&Pod> = pods.iter().filter(|pod| pod.has_failed()).collect();
     if let Some(first) = failed.first() {
         parts.push(format!("{} failed ({}: {})", failed.len(), first.name, why(first)));
+    }
+    match pods.iter().filter(|pod| !pod.gone.is_empty()).count() {
+        0 => {}
+        n => parts.push(format!("{n} deleted")),
     }
     let noun = if pods.len() == 1 { "pod" } else { "pods" };
     let more = if cut { " or more" } else { "" };

@@ -10,7 +10,11 @@ use crate::{
         target::Target,
         template::{Input, Name},
     },
-    steps::{Context, Failure, target::label_namespace},
+    steps::{
+        Context, Failure,
+        recorded::{Recall, Recorded},
+        target::label_namespace,
+    },
 };
 
 /// A Spark pod's role: the label `spark-role`.
@@ -141,6 +145,44 @@ impl<'a> Which<'a> {
         }
     }
 
+    /// The same pods as the recorder knows them, also those that exist no more. Nothing when the inputs lead to no pods.
+    pub(super) async fn recorded(
+        &self,
+        context: &Context<'_>,
+        logs: bool,
+    ) -> Result<Recorded, Failure> {
+        let Some(cluster) = context.cluster else { return Ok(Recorded::default()) };
+        let mut asked = Recall { cluster: cluster.name.clone(), logs, ..Recall::default() };
+        if let Some(role) = self.role.filter(|_| self.name.is_none()) {
+            asked.labels.push(("spark-role".to_owned(), role.label().to_owned()));
+        }
+        match (self.name, self.selector, context.target) {
+            (Some(name), _, target) => {
+                asked.name = name.fill(context.scope)?.0;
+                asked.namespace = self.namespace(context)?;
+                // A driver that is started again has the name of the one before, and is of another application.
+                if let Some(Target::SparkApp(app)) = target {
+                    asked.app_id.clone_from(&app.app_id);
+                }
+            }
+            (None, Some(selector), _) => {
+                asked = asked.with_labels(&selector.fill(context.scope)?);
+                asked.namespace = self.namespace(context)?;
+            }
+            (None, None, Some(Target::Pod(pod))) => {
+                (asked.namespace, asked.name) = (pod.namespace.clone(), pod.name.clone());
+            }
+            (None, None, Some(Target::SparkApp(app))) if !app.app_id.is_empty() => {
+                (asked.namespace, asked.app_id) = (app.namespace.clone(), app.app_id.clone());
+            }
+            (None, None, Some(Target::SparkApp(app))) if !app.driver_pod.is_empty() => {
+                (asked.namespace, asked.name) = (app.namespace.clone(), app.driver_pod.clone());
+            }
+            (None, None, _) => return Ok(Recorded::default()),
+        }
+        Ok(context.memory.recorded(&asked).await)
+    }
+
     fn with_role(&self, labels: String) -> String {
         match self.role {
             Some(role) => format!("{labels},spark-role={}", role.label()),
@@ -185,9 +227,13 @@ async fn by_labels(
 ) -> Result<Found, Failure> {
     let query = kube::PodQuery { namespace, labels, ..kube::PodQuery::default() };
     let kube::Listed { items: mut pods, cut } = kube.pods(&query).await?;
-    // Drivers first, then executors by number, so that lists read as people count.
+    in_order(&mut pods);
+    Ok(Found { pods, cut, what })
+}
+
+/// Drivers first, then executors by number, so that lists read as people count.
+pub(super) fn in_order(pods: &mut [kube::Pod]) {
     pods.sort_by_key(|pod| {
         (pod.role != "driver", pod.exec_id.parse::<u64>().unwrap_or(u64::MAX), pod.name.clone())
     });
-    Ok(Found { pods, cut, what })
 }

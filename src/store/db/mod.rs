@@ -101,6 +101,19 @@ impl Db {
         }
     }
 
+    /// The same for what may be late: behind all other writes where they stand in line.
+    pub async fn write_last<T: Send + 'static>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        match self {
+            Self::Sqlite(db) => Box::pin(db.writer.write_last(Box::new(work))).await,
+            Self::Postgres(_) => self.write(work).await,
+            #[cfg(feature = "simulation")]
+            Self::Sim(_) => self.write(work).await,
+        }
+    }
+
     /// Stores a delivery, sharing the commit with whatever waits.
     pub async fn deliver(&self, delivery: NewDelivery) -> Result<()> {
         match self {

@@ -33,9 +33,10 @@ pub struct Sqlite {
     _lock: Option<File>,
 }
 
-/// The one writer: a task with two queues, everything that pages and acks before intake.
+/// The one writer: a task with three queues, everything that pages and acks before intake, and what may be late behind both.
 pub struct Writer {
     urgent: mpsc::Sender<Job>,
+    last: mpsc::Sender<Job>,
     /// Deliveries.
     pub intake: Intake,
 }
@@ -115,21 +116,27 @@ impl Writer {
     /// Starts the task that owns `db`.
     pub fn start(db: Connection, tasks: &Tasks) -> Self {
         let (urgent, urgent_queue) = mpsc::channel(QUEUE);
+        let (last, last_queue) = mpsc::channel(QUEUE);
         let (intake, intake_queue) = Intake::new();
         let stopped = tasks.stop().stopped.clone();
         tasks.serve("store.writer", async move {
             tokio::select! {
-                () = write_all(db, urgent_queue, intake_queue) => {}
+                () = write_all(db, urgent_queue, intake_queue, last_queue) => {}
                 () = stopped.cancelled() => {}
             }
             Ok(())
         });
-        Self { urgent, intake }
+        Self { urgent, last, intake }
     }
 
     /// Runs `work` in one write transaction.
     pub async fn write<T: Send + 'static>(&self, work: Work<T>) -> Result<T> {
         self.run(|db| Box::pin(transaction(db, work))).await
+    }
+
+    /// The same, when nothing else waits.
+    pub async fn write_last<T: Send + 'static>(&self, work: Work<T>) -> Result<T> {
+        queued(&self.last, |db| Box::pin(transaction(db, work))).await
     }
 
     /// Moves the write-ahead log into the file and empties it: rows deleted since are in neither any more.
@@ -144,22 +151,30 @@ impl Writer {
         &self,
         work: impl for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let (done, result) = oneshot::channel();
-        let job: Job = Box::new(move |db| {
-            Box::pin(async move {
-                // Nobody waits any more when the caller was cancelled; the commit stands all the same.
-                drop(done.send(work(db).await));
-            })
-        });
-        self.urgent.send(job).await.map_err(|_| gone())?;
-        result.await.map_err(|_| gone())?
+        queued(&self.urgent, work).await
     }
+}
+
+async fn queued<T: Send + 'static>(
+    queue: &mpsc::Sender<Job>,
+    work: impl for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T>> + Send + 'static,
+) -> Result<T> {
+    let (done, result) = oneshot::channel();
+    let job: Job = Box::new(move |db| {
+        Box::pin(async move {
+            // Nobody waits any more when the caller was cancelled; the commit stands all the same.
+            drop(done.send(work(db).await));
+        })
+    });
+    queue.send(job).await.map_err(|_| gone())?;
+    result.await.map_err(|_| gone())?
 }
 
 async fn write_all(
     mut db: Connection,
     mut urgent: mpsc::Receiver<Job>,
     mut deliveries: mpsc::Receiver<Incoming>,
+    mut last: mpsc::Receiver<Job>,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
     loop {
@@ -176,6 +191,10 @@ async fn write_all(
                 // A file has no connection to lose: the next batch simply tries again.
                 let _: bool = intake::store(&mut db, std::mem::take(&mut batch)).await;
             }
+            job = last.recv() => match job {
+                Some(job) => job(&mut db).await,
+                None => break,
+            },
         }
     }
     if let Connection::Sqlite(db) = db {

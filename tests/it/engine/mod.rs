@@ -198,7 +198,7 @@ async fn act(app: &TestApp, number: i64, action: &str, fields: &Value) -> Answer
 }
 
 /// The invariants that hold whatever happened: each state is the fold of its timeline, and each open incident wakes.
-async fn assert_sound(app: &TestApp) {
+pub async fn assert_sound(app: &TestApp) {
     let store = &app.engine.store;
     assert_eq!(store.without_wake_up().await.unwrap(), [], "lost wake-ups");
     let all = Filter { open: None, before: None, limit: 500 };

@@ -17,7 +17,11 @@ use paramedic::{
         clock::{Clock, Manual},
         lifecycle::Tasks,
     },
-    steps::{Context, Failure, Memory, Outcome, Spec, Step},
+    steps::{
+        Context, Failure, Memory, Outcome, Spec, Step,
+        recorded::{Recall, Recorded},
+        target::{Past, TargetSpec, resolve},
+    },
 };
 use serde_json::{Value, json};
 
@@ -28,14 +32,20 @@ pub struct Rig {
     pub target: Option<Target>,
     pub scope: Scope,
     pub hand: Manual,
+    /// What the recorder knows.
+    pub recorded: Recorded,
     http: http::Client,
     clock: Clock,
     _tasks: Tasks,
 }
 
-struct NoMemory;
+impl Memory for Rig {
+    fn recorded<'a>(&'a self, asked: &'a Recall) -> BoxFuture<'a, Recorded> {
+        let mut known = self.recorded.clone();
+        known.pods.retain(|known| asked.holds(&known.pod, known.seen));
+        Box::pin(async { known })
+    }
 
-impl Memory for NoMemory {
     fn note<'a>(&'a self, key: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move { panic!("no step here writes a note, but {key} did") })
     }
@@ -75,7 +85,8 @@ impl Rig {
         let spark = spark::Client::new(http.clone(), Some(kube.clone()), None);
         let clients = Cluster { kube: Some(kube), ..Cluster::new("demo", spark) };
         let scope = Scope::default().with("labels", labels);
-        Self { cluster, clients, target: None, scope, hand, http, clock, _tasks: tasks }
+        let recorded = Recorded::default();
+        Self { cluster, clients, target: None, scope, hand, recorded, http, clock, _tasks: tasks }
     }
 
     /// Asks this History Server too.
@@ -83,6 +94,17 @@ impl Rig {
         self.clients.spark =
             spark::Client::new(self.http.clone(), self.clients.kube.clone(), Some(history));
         self
+    }
+
+    /// Finds the targets that a playbook's `target` leads to.
+    pub async fn targets(&self, yaml: &str) -> Result<Vec<Target>, String> {
+        self.targets_of(&serde_saphyr::from_str(yaml).unwrap()).await
+    }
+
+    /// The same, of a playbook that was read.
+    pub async fn targets_of(&self, spec: &TargetSpec) -> Result<Vec<Target>, String> {
+        let past = Past { memory: self, now: self.clock.now() };
+        resolve(spec, &self.scope, Some(&self.clients), "demo", past).await
     }
 
     /// Reads a step's inputs from YAML and runs it once.
@@ -102,7 +124,7 @@ impl Rig {
             target: self.target.as_ref(),
             cluster: Some(&self.clients),
             http: &self.http,
-            memory: &NoMemory,
+            memory: self,
             clock: &self.clock,
             idempotency_key: "test",
         }

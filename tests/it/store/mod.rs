@@ -7,10 +7,12 @@ mod jobs;
 mod messages;
 mod meta;
 mod opening;
+mod pods;
 mod races;
 mod runs;
 mod schema;
 mod server;
+mod similar;
 mod simulated;
 mod storms;
 
