@@ -11,6 +11,7 @@ mod architecture;
 mod bench;
 mod channels;
 mod cli_incident;
+mod diagnose;
 mod engine;
 mod fakes;
 mod flow_steps;

@@ -99,7 +99,8 @@ pub struct SparkApplication {
 }
 
 impl SparkApplication {
-    fn from_object(object: &Value) -> Self {
+    /// Reads the object as the API server gives it.
+    pub fn from_object(object: &Value) -> Self {
         let text = |pointer: &str| {
             object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
         };

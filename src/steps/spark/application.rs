@@ -146,19 +146,7 @@ fn passages(
     driver: Option<&Pod>,
     answer: Option<&Answer>,
 ) -> Vec<Passage> {
-    let mut passages = vec![];
-    if let Some(found) = operator.filter(|found| !found.state.is_empty()) {
-        let message = match one_line(&found.error_message, 2_000) {
-            text if text.is_empty() => text,
-            text => format!(" errorMessage={text}"),
-        };
-        let text = format!("SparkApplication/{} state={}{message}", found.name, found.state);
-        passages.push(Passage::new(
-            Origin::Object,
-            format!("SparkApplication {}", found.name),
-            text,
-        ));
-    }
+    let mut passages: Vec<Passage> = operator.and_then(operator_passage).into_iter().collect();
     passages.extend(driver.into_iter().flat_map(pod_passages));
     if let Some(answer) = answer {
         let run = Run::new(answer);
@@ -171,6 +159,21 @@ fn passages(
         passages.push(Passage::new(Origin::SparkRest, format!("application {}", answer.id), text));
     }
     passages
+}
+
+/// The operator's record as one canonical line: `SparkApplication/<name> state=<state> errorMessage=<message>`; none while
+/// the operator has said nothing.
+pub(crate) fn operator_passage(found: &SparkApplication) -> Option<Passage> {
+    let SparkApplication { name, state, error_message, .. } = found;
+    if state.is_empty() {
+        return None;
+    }
+    let message = match one_line(error_message, 2_000) {
+        text if text.is_empty() => text,
+        text => format!(" errorMessage={text}"),
+    };
+    let text = format!("SparkApplication/{name} state={state}{message}");
+    Some(Passage::new(Origin::Object, format!("SparkApplication {name}"), text))
 }
 
 fn summary(output: &Output) -> String {
