@@ -15,6 +15,8 @@ mod chat;
 mod daemon;
 mod diagnosis;
 mod homeserver;
+mod kubectl;
+mod kubernetes;
 mod metastore;
 mod spark;
 mod synapse;

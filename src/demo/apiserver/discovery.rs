@@ -2,9 +2,12 @@
 
 use axum::{
     Json,
+    http::StatusCode,
     response::{IntoResponse as _, Response},
 };
 use serde_json::{Value, json};
+
+use super::openapi;
 
 /// One resource.
 #[derive(Debug)]
@@ -16,32 +19,53 @@ pub(super) struct Resource {
     pub kind: &'static str,
     pub short: &'static [&'static str],
     pub namespaced: bool,
+    /// What its objects are stored under. Two groups may share a plural, and two resources may show the same objects.
+    pub store: &'static str,
+    /// Subresources; `status` means that the status is written only through it.
+    pub subs: &'static [&'static str],
 }
 
-macro_rules! resource {
-    ($group:literal $version:literal $plural:literal $singular:literal $kind:literal $short:expr, $namespaced:literal) => {
-        Resource {
-            group: $group,
-            version: $version,
-            plural: $plural,
-            singular: $singular,
-            kind: $kind,
-            short: &$short,
-            namespaced: $namespaced,
-        }
+macro_rules! resources {
+    ($($group:literal $version:literal $plural:literal $singular:literal $kind:literal $short:expr,
+       $namespaced:literal, $store:literal, $subs:expr;)*) => {
+        &[$(Resource {
+            group: $group, version: $version, plural: $plural, singular: $singular, kind: $kind, short: &$short,
+            namespaced: $namespaced, store: $store, subs: &$subs,
+        }),*]
     };
 }
 
-static TABLE: [Resource; 8] = [
-    resource!("" "v1" "pods" "pod" "Pod" ["po"], true),
-    resource!("" "v1" "events" "event" "Event" ["ev"], true),
-    resource!("" "v1" "services" "service" "Service" ["svc"], true),
-    resource!("" "v1" "configmaps" "configmap" "ConfigMap" ["cm"], true),
-    resource!("" "v1" "secrets" "secret" "Secret" [], true),
-    resource!("" "v1" "nodes" "node" "Node" ["no"], false),
-    resource!("" "v1" "namespaces" "namespace" "Namespace" ["ns"], false),
-    resource!("sparkoperator.k8s.io" "v1beta2" "sparkapplications" "sparkapplication" "SparkApplication" ["sparkapp"], true),
-];
+static TABLE: &[Resource] = resources! {
+    "" "v1" "pods" "pod" "Pod" ["po"], true, "pods", ["status", "log", "proxy"];
+    "" "v1" "events" "event" "Event" ["ev"], true, "events", [];
+    "" "v1" "services" "service" "Service" ["svc"], true, "services", ["status"];
+    "" "v1" "endpoints" "endpoints" "Endpoints" ["ep"], true, "endpoints", [];
+    "" "v1" "configmaps" "configmap" "ConfigMap" ["cm"], true, "configmaps", [];
+    "" "v1" "secrets" "secret" "Secret" [], true, "secrets", [];
+    "" "v1" "serviceaccounts" "serviceaccount" "ServiceAccount" ["sa"], true, "serviceaccounts", [];
+    "" "v1" "persistentvolumeclaims" "persistentvolumeclaim" "PersistentVolumeClaim" ["pvc"], true, "persistentvolumeclaims", ["status"];
+    "" "v1" "resourcequotas" "resourcequota" "ResourceQuota" ["quota"], true, "resourcequotas", ["status"];
+    "" "v1" "nodes" "node" "Node" ["no"], false, "nodes", ["status"];
+    "" "v1" "namespaces" "namespace" "Namespace" ["ns"], false, "namespaces", ["status"];
+    "apps" "v1" "deployments" "deployment" "Deployment" ["deploy"], true, "deployments", ["status"];
+    "apps" "v1" "replicasets" "replicaset" "ReplicaSet" ["rs"], true, "replicasets", ["status"];
+    "apps" "v1" "statefulsets" "statefulset" "StatefulSet" ["sts"], true, "statefulsets", ["status"];
+    // Nothing is stored of these: they are answered.
+    "authorization.k8s.io" "v1" "selfsubjectaccessreviews" "selfsubjectaccessreview" "SelfSubjectAccessReview" [], false, "", [];
+    "authorization.k8s.io" "v1" "selfsubjectrulesreviews" "selfsubjectrulesreview" "SelfSubjectRulesReview" [], false, "", [];
+    "batch" "v1" "jobs" "job" "Job" [], true, "jobs", ["status"];
+    "coordination.k8s.io" "v1" "leases" "lease" "Lease" [], true, "leases", [];
+    "events.k8s.io" "v1" "events" "event" "Event" ["ev"], true, "events", [];
+    "rbac.authorization.k8s.io" "v1" "roles" "role" "Role" [], true, "roles", [];
+    "rbac.authorization.k8s.io" "v1" "rolebindings" "rolebinding" "RoleBinding" [], true, "rolebindings", [];
+    "rbac.authorization.k8s.io" "v1" "clusterroles" "clusterrole" "ClusterRole" [], false, "clusterroles", [];
+    "rbac.authorization.k8s.io" "v1" "clusterrolebindings" "clusterrolebinding" "ClusterRoleBinding" [], false, "clusterrolebindings", [];
+    "sparkoperator.k8s.io" "v1beta2" "sparkapplications" "sparkapplication" "SparkApplication" ["sparkapp"], true, "sparkapplications", ["status"];
+    "sparkoperator.k8s.io" "v1beta2" "scheduledsparkapplications" "scheduledsparkapplication" "ScheduledSparkApplication" ["scheduledsparkapp"], true, "scheduledsparkapplications", ["status"];
+    "sparkoperator.k8s.io" "v1alpha1" "sparkconnects" "sparkconnect" "SparkConnect" ["sparkconn"], true, "sparkconnects", ["status"];
+    "spark.apache.org" "v1" "sparkapplications" "sparkapplication" "SparkApplication" [], true, "sparkapplications.spark.apache.org", ["status"];
+    "spark.apache.org" "v1" "sparkclusters" "sparkcluster" "SparkCluster" [], true, "sparkclusters.spark.apache.org", ["status"];
+};
 
 impl Resource {
     /// `v1`, `sparkoperator.k8s.io/v1beta2`.
@@ -51,6 +75,27 @@ impl Resource {
         } else {
             format!("{}/{}", self.group, self.version)
         }
+    }
+
+    /// Whether its status is written only through the subresource.
+    pub(super) fn has_status(&self) -> bool {
+        self.subs.contains(&"status")
+    }
+
+    /// A question, not an object.
+    pub(super) fn reviews(&self) -> bool {
+        self.store.is_empty()
+    }
+
+    /// A kind that a CRD brings, not Kubernetes.
+    pub(super) fn custom(&self) -> bool {
+        self.group.contains("spark")
+    }
+
+    /// `pods`, `deployments.apps`: how messages name it.
+    pub(super) fn full_name(&self) -> String {
+        let dot = if self.group.is_empty() { "" } else { "." };
+        format!("{}{dot}{}", self.plural, self.group)
     }
 }
 
@@ -79,36 +124,59 @@ pub(super) fn answer(segments: &[&str]) -> Option<Response> {
         {
             resources(group, version)
         }
+        ["openapi", "v3"] => openapi::index(TABLE.iter()),
+        ["openapi", "v3", "api", "v1"] => openapi::document(of("", "v1")),
+        ["openapi", "v3", "apis", group, version] => openapi::document(of(group, version)),
+        // Asked by kubectl where v3 is not enough for it; the real server has it, and nobody needs it.
+        ["openapi", "v2"] => {
+            return Some((StatusCode::NOT_FOUND, "404 page not found").into_response());
+        }
         _ => return None,
     };
     Some(Json(body).into_response())
 }
 
-fn groups() -> Vec<Value> {
-    let named = TABLE.iter().filter(|r| !r.group.is_empty());
-    named
-        .map(|r| {
-            let version = json!({ "groupVersion": r.api_version(), "version": r.version });
-            json!({ "name": r.group, "versions": [version.clone()], "preferredVersion": version })
-        })
-        .collect()
+fn of(group: &str, version: &str) -> impl Iterator<Item = &'static Resource> {
+    TABLE.iter().filter(move |r| r.group == group && r.version == version)
 }
+
+fn groups() -> Vec<Value> {
+    let mut groups: Vec<Value> = vec![];
+    for r in TABLE.iter().filter(|r| !r.group.is_empty()) {
+        let version = json!({ "groupVersion": r.api_version(), "version": r.version });
+        match groups.iter_mut().find(|group| group["name"] == r.group) {
+            None => groups.push(json!({
+                "name": r.group, "versions": [version.clone()], "preferredVersion": version,
+            })),
+            Some(group) => {
+                let versions = group["versions"].as_array_mut();
+                if let Some(versions) = versions.filter(|known| !known.contains(&version)) {
+                    versions.push(version);
+                }
+            }
+        }
+    }
+    groups
+}
+
+const VERBS: [&str; 8] =
+    ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 fn resources(group: &str, version: &str) -> Value {
     let mut list = vec![];
-    for r in TABLE.iter().filter(|r| r.group == group && r.version == version) {
-        // Only the resource itself has short names, else kubectl finds them ambiguous.
-        let entry = |name: &str, verbs: &[&str]| {
-            let main = name == r.plural;
-            json!({
-                "name": name, "singularName": if main { r.singular } else { "" }, "kind": r.kind, "namespaced": r.namespaced,
-                "verbs": verbs, "shortNames": if main { r.short } else { &[] },
-            })
-        };
-        list.push(entry(r.plural, &["get", "list", "watch"]));
-        if r.plural == "pods" {
-            list.push(entry("pods/log", &["get"]));
-            list.push(entry("pods/proxy", &["get"]));
+    for r in of(group, version) {
+        list.push(json!({
+            "name": r.plural, "singularName": r.singular, "kind": r.kind, "namespaced": r.namespaced,
+            "verbs": if r.reviews() { &VERBS[..1] } else { &VERBS[..] }, "shortNames": r.short,
+        }));
+        for sub in r.subs {
+            let verbs: &[&str] =
+                if *sub == "status" { &["get", "patch", "update"] } else { &["get"] };
+            // Only the resource itself has short names, else kubectl finds them ambiguous.
+            list.push(json!({
+                "name": format!("{}/{sub}", r.plural), "singularName": "", "kind": r.kind,
+                "namespaced": r.namespaced, "verbs": verbs,
+            }));
         }
     }
     let group_version =

@@ -1,33 +1,59 @@
 //! A small, strict Kubernetes API server, for `paramedic demo` and for tests.
 //!
-//! It speaks what read-only clients speak: discovery, list with selectors and pages, get, watch with resource versions,
-//! bookmarks and 410, pod logs, the pod proxy, and `Status` errors in the words of the real server, so that a client
-//! proven here behaves the same there. Anything it does not model is an error **and** recorded
-//! ([`Cluster::unexpected`]): a fake that shrugs hides bugs. Writes come through [`Cluster`], not over HTTP.
+//! Discovery, list with selectors and pages, get, watch with resource versions, bookmarks and 410; create, update, the
+//! four patches, delete with grace, owners and finalizers; pod logs, the pod proxy; and `Status` errors in the words of the
+//! real server, so that a client proven here behaves the same there. Anything it does not model is an error **and**
+//! recorded ([`Cluster::unexpected`]): a fake that shrugs hides bugs. There are no controllers: what a kubelet does, the
+//! test does through [`Cluster`].
 
+mod admission;
+mod apply;
+mod auth;
+mod convert;
+mod delete;
 mod discovery;
+mod gc;
 mod logs;
 mod objects;
+mod openapi;
+mod patch;
+mod protobuf;
+mod quantity;
+mod quota;
 mod selector;
 mod state;
 mod status;
+mod table;
+mod tls;
+mod view;
 mod watch;
+mod websocket;
+mod write;
 
 use axum::{
     Router,
-    extract::{Query, State},
-    http::{Method, Uri},
+    extract::{Query, Request, State},
+    http::{Method, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use percent_encoding::percent_decode_str;
+use tokio::net::TcpListener;
 
-pub use self::state::Cluster;
 pub(super) use self::state::stamp;
 use self::{
     discovery::Resource,
     status::{Failure, Outcome},
+    tls::TlsListener,
+    view::View,
 };
-use crate::{clients::http::Url, ops::lifecycle::Tasks};
+pub use self::{quantity::quantity, state::Cluster, tls::Identity};
+use crate::{
+    clients::http::{Client, Guard, Url},
+    ops::lifecycle::Tasks,
+};
+
+/// Longest body of a request, bytes.
+const MAX_BODY: usize = 3 << 20;
 
 /// A running server.
 #[derive(Clone, Debug)]
@@ -39,10 +65,32 @@ pub struct ApiServer {
 impl ApiServer {
     /// Serves a cluster until the process drains.
     pub async fn start(tasks: &Tasks, cluster: Cluster) -> anyhow::Result<Self> {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/", listener.local_addr()?).parse()?;
+        Self::serve(tasks, cluster, listener)?;
+        Ok(Self { url })
+    }
+
+    /// The same behind TLS.
+    pub async fn start_tls(
+        tasks: &Tasks,
+        cluster: Cluster,
+        identity: Identity<'_>,
+    ) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("https://{}/", listener.local_addr()?).parse()?;
+        Self::serve(tasks, cluster, TlsListener::new(listener, identity)?)?;
+        Ok(Self { url })
+    }
+
+    fn serve<L>(tasks: &Tasks, cluster: Cluster, listener: L) -> anyhow::Result<()>
+    where
+        L: axum::serve::Listener,
+        L::Addr: std::fmt::Debug,
+    {
         let stop = tasks.stop().draining.clone();
-        let server = Server { cluster, stop: stop.clone() };
+        let http = Client::new(Guard::default())?;
+        let server = Server { cluster, http, tasks: tasks.clone() };
         let app = Router::new().fallback(answer).with_state(server);
         tasks.spawn("demo.apiserver", async move {
             axum::serve(listener, app)
@@ -50,14 +98,16 @@ impl ApiServer {
                 .await?;
             Ok(())
         });
-        Ok(Self { url })
+        Ok(())
     }
 }
 
 #[derive(Clone)]
 struct Server {
     cluster: Cluster,
-    stop: tokio_util::sync::CancellationToken,
+    /// For the proxy to pods.
+    http: Client,
+    tasks: Tasks,
 }
 
 /// Query parameters, decoded.
@@ -71,65 +121,126 @@ struct Address {
     sub: Vec<String>,
 }
 
-async fn answer(
-    State(server): State<Server>,
-    method: Method,
-    uri: Uri,
-    Query(parameters): Query<Parameters>,
-) -> Response {
-    server.cluster.note_request(format!("{method} {uri}"));
-    match dispatch(&server, &method, uri.path(), parameters) {
-        Ok(response) => response,
-        Err(failure) => {
-            if failure.unexpected {
-                server.cluster.note_unexpected(format!("{method} {uri}: {}", failure.message));
-            }
-            failure.into_response()
-        }
-    }
+/// One request to an object or a collection.
+struct Call<'a> {
+    cluster: &'a Cluster,
+    address: &'a Address,
+    parameters: &'a Parameters,
+    content_type: &'a str,
+    /// The client's `User-Agent`.
+    agent: &'a str,
+    body: &'a [u8],
 }
 
-fn dispatch(server: &Server, method: &Method, path: &str, parameters: Parameters) -> Outcome {
-    if method != Method::GET {
-        return Err(Failure::unexpected(405, "MethodNotAllowed", "this server is read-only"));
-    }
-    let segments: Vec<String> = path
+async fn answer(
+    State(server): State<Server>,
+    Query(parameters): Query<Parameters>,
+    request: Request,
+) -> Response {
+    let (mut head, body) = request.into_parts();
+    let call = format!("{} {}", head.method, head.uri);
+    server.cluster.note_request(call.clone());
+    let outcome = match axum::body::to_bytes(body, MAX_BODY).await {
+        Ok(body) => dispatch(&server, &mut head, parameters, &body).await,
+        Err(_) => Err(Failure::new(
+            413,
+            "RequestEntityTooLarge",
+            "Request entity too large: limit is 3145728",
+        )),
+    };
+    outcome.unwrap_or_else(|failure| {
+        if failure.unexpected {
+            server.cluster.note_unexpected(format!("{call}: {}", failure.message));
+        }
+        failure.into_response()
+    })
+}
+
+async fn dispatch(
+    server: &Server,
+    head: &mut Parts,
+    parameters: Parameters,
+    body: &[u8],
+) -> Outcome {
+    let segments: Vec<String> = head
+        .uri
+        .path()
         .split('/')
         .filter(|segment| !segment.is_empty())
         .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
         .collect();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    if let Some(known) = discovery::answer(&segments) {
+    let user = server.cluster.caller(&head.headers)?;
+    if head.method == Method::GET
+        && let Some(known) = discovery::answer(&segments)
+    {
+        auth::path(user.as_ref(), head.uri.path())?;
         return Ok(known);
     }
     let address = Address::parse(&segments)?;
+    let watching =
+        parameters.iter().any(|(k, v)| k == "watch" && matches!(v.as_str(), "1" | "true"));
+    let verb = match (&head.method, address.name.is_empty()) {
+        (&Method::GET, false) => "get",
+        (&Method::GET, true) if watching => "watch",
+        (&Method::GET, true) => "list",
+        (&Method::POST, true) => "create",
+        (&Method::PUT, false) => "update",
+        (&Method::PATCH, false) => "patch",
+        (&Method::DELETE, false) => "delete",
+        (&Method::DELETE, true) => "deletecollection",
+        (method, _) => {
+            let why = format!("the server does not allow {method} here");
+            return Err(Failure::unexpected(405, "MethodNotAllowed", why));
+        }
+    };
     let cluster = &server.cluster;
-    match address.sub.first().map(String::as_str) {
-        None if !address.name.is_empty() => {
-            cluster.allow("get", &address)?;
-            objects::get(cluster, &address, &parameters)
+    cluster.allow(user.as_ref(), verb, &address, &parameters)?;
+    let socket = websocket::asked(head)?;
+    let now = cluster.clock().now();
+    let view = View::new(&head.headers, &parameters, address.resource, now);
+    let header = |name| head.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let call = Call {
+        cluster,
+        address: &address,
+        parameters: &parameters,
+        content_type: header(header::CONTENT_TYPE),
+        agent: header(header::USER_AGENT),
+        body,
+    };
+    if socket.is_some() && verb != "watch" {
+        let why = "only a watch is served through a websocket";
+        return Err(Failure::unexpected(400, "BadRequest", why));
+    }
+    if address.resource.reviews() {
+        return match (verb, address.sub.as_slice()) {
+            ("create", []) => auth::review(&call, user.as_ref()),
+            _ => Err(Failure::unexpected(405, "MethodNotAllowed", "a review is only created")),
+        };
+    }
+    match (verb, address.sub.first().map(String::as_str)) {
+        ("get", None) => objects::get(cluster, &address, &parameters, &view?),
+        ("get", Some("status")) if address.resource.has_status() => {
+            objects::get(cluster, &address, &parameters, &view?)
         }
-        None if parameters
-            .iter()
-            .any(|(k, v)| k == "watch" && matches!(v.as_str(), "1" | "true")) =>
-        {
-            cluster.allow("watch", &address)?;
-            watch::start(server, address, &parameters)
+        ("get", Some("log")) if address.resource.plural == "pods" => {
+            logs::read(server, &address, &parameters)
         }
-        None => {
-            cluster.allow("list", &address)?;
-            objects::list(cluster, &address, &parameters)
+        ("get", Some("proxy")) if address.resource.plural == "pods" => {
+            objects::proxy(server, &address, parameters).await
         }
-        Some("log") if address.resource.plural == "pods" => {
-            cluster.allow("get", &address)?;
-            logs::read(cluster, &address, &parameters)
-        }
-        Some("proxy") if address.resource.plural == "pods" => {
-            cluster.allow("get", &address)?;
-            objects::proxy(cluster, &address, parameters)
-        }
-        Some(other) => {
-            Err(Failure::unexpected(404, "NotFound", format!("no subresource `{other}` here")))
+        ("list", None) => objects::list(cluster, &address, &parameters, &view?),
+        ("watch", None) => watch::start(server, address, &parameters, view?, socket),
+        ("create", None) => write::create(&call),
+        ("update", None) => write::update(&call),
+        ("patch", None) => write::patch(&call),
+        ("update", Some("status")) if address.resource.has_status() => write::update(&call),
+        ("patch", Some("status")) if address.resource.has_status() => write::patch(&call),
+        ("delete", None) => delete::one(&call),
+        ("deletecollection", None) => delete::collection(&call),
+        (_, sub) => {
+            let why = format!("no subresource `{}` here", sub.unwrap_or_default());
+            Err(Failure::unexpected(404, "NotFound", why))
         }
     }
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{Address, discovery, status::Failure};
+use super::{auth::User, discovery, quota};
 use crate::ops::clock::Clock;
 
 /// Changes kept for watchers; an older resource version is answered with 410.
@@ -30,6 +30,7 @@ struct Inner {
     clock: Clock,
     state: Mutex<State>,
     changed: watch::Sender<u64>,
+    logged: watch::Sender<u64>,
 }
 
 /// Resource, namespace, name.
@@ -44,9 +45,12 @@ pub(super) struct State {
     pub history: VecDeque<Change>,
     /// Versions below this are forgotten.
     pub oldest: u64,
-    pub logs: BTreeMap<LogKey, VecDeque<Line>>,
+    pub logs: BTreeMap<LogKey, Log>,
     pub answers: BTreeMap<(String, String, u16, String), Scripted>,
-    denied: BTreeSet<(String, String)>,
+    /// The latest time the state has seen.
+    pub now: Timestamp,
+    pub denied: BTreeSet<(String, String)>,
+    pub tokens: BTreeMap<String, User>,
     requests: Vec<String>,
     unexpected: Vec<String>,
 }
@@ -58,6 +62,14 @@ pub(super) struct Change {
     pub key: Key,
     pub before: Option<Value>,
     pub after: Option<Value>,
+}
+
+/// A container's log.
+#[derive(Default)]
+pub(super) struct Log {
+    pub lines: VecDeque<Line>,
+    /// Lines forgotten at the front.
+    pub dropped: u64,
 }
 
 #[derive(Clone)]
@@ -82,6 +94,7 @@ impl Cluster {
             clock: clock.clone(),
             state: Mutex::new(state),
             changed: watch::Sender::new(0),
+            logged: watch::Sender::new(0),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -102,47 +115,85 @@ impl Cluster {
             "a {kind} {} a namespace",
             if resource.namespaced { "needs" } else { "has not" }
         );
-        let key = (resource.plural, namespace, name);
-        let mut state = self.lock();
-        let before = state.objects.get(&key).cloned();
-        state.version += 1;
-        let version = state.version;
-        let old = before.as_ref().map(|b| &b["metadata"]);
-        let kept = |field: &str, new: Value| {
-            old.map(|m| m[field].clone()).filter(|v| !v.is_null()).unwrap_or(new)
-        };
-        let uid = kept("uid", json!(format!("00000000-0000-4000-8000-{version:012}")));
-        let created = kept("creationTimestamp", json!(self.stamp()));
-        let metadata = &mut object["metadata"];
-        for (field, value) in [("uid", uid), ("creationTimestamp", created)] {
-            if metadata[field].is_null() {
-                metadata[field] = value;
+        let key = (resource.store, namespace, name);
+        let stamp = self.stamp();
+        self.transact(|state| {
+            let old = state.objects.get(&key).map(|before| before["metadata"].clone());
+            let kept = |field: &str, new: Value| {
+                old.as_ref().map(|m| m[field].clone()).filter(|v| !v.is_null()).unwrap_or(new)
+            };
+            let uid = kept("uid", json!(state.next_uid()));
+            let created = kept("creationTimestamp", json!(stamp));
+            let metadata = &mut object["metadata"];
+            for (field, value) in [("uid", uid), ("creationTimestamp", created)] {
+                if metadata[field].is_null() {
+                    metadata[field] = value;
+                }
             }
-        }
-        metadata["resourceVersion"] = json!(version.to_string());
-        state.objects.insert(key.clone(), object.clone());
-        state.record(Change { version, key, before, after: Some(object) });
-        drop(state);
-        self.inner.changed.send_replace(version);
+            state.write(key, object);
+        });
         Ok(())
     }
 
-    /// Deletes an object by its plural resource name, and a pod's logs with it. False when there was none.
+    /// Deletes an object at once by its resource name, with what it owns, and a pod's logs with it. False when there was
+    /// none.
     pub fn delete(&self, plural: &str, namespace: &str, name: &str) -> bool {
+        self.transact(|state| match state.key(plural, namespace, name) {
+            Some(key) => {
+                state.remove(&key);
+                true
+            }
+            None => false,
+        })
+    }
+
+    /// An object by its resource name.
+    pub fn get(&self, plural: &str, namespace: &str, name: &str) -> Option<Value> {
+        let state = self.lock();
+        state.key(plural, namespace, name).and_then(|key| state.objects.get(&key).cloned())
+    }
+
+    /// Every object of a resource, in all namespaces.
+    pub fn list(&self, plural: &str) -> Vec<Value> {
+        let state = self.lock();
+        state.objects.iter().filter(|(key, _)| key.0 == plural).map(|(_, o)| o.clone()).collect()
+    }
+
+    /// Changes an object as a controller does. False when it is not there; no new version when nothing changed.
+    pub fn update(
+        &self,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+        change: impl FnOnce(&mut Value),
+    ) -> bool {
+        self.transact(|state| {
+            let Some(key) = state.key(plural, namespace, name) else { return false };
+            let Some(before) = state.objects.get(&key) else { return false };
+            let mut after = before.clone();
+            change(&mut after);
+            if after != *before {
+                state.write(key, after);
+            }
+            true
+        })
+    }
+
+    /// Does `work` with the state locked, and wakes the watchers when it changed something.
+    pub(super) fn transact<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
-        let key =
-            state.objects.keys().find(|(p, ns, n)| *p == plural && ns == namespace && n == name);
-        let Some(key) = key.cloned() else { return false };
-        state.version += 1;
-        let version = state.version;
-        let before = state.objects.remove(&key);
-        if plural == "pods" {
-            state.logs.retain(|(ns, pod, ..), _| !(ns == namespace && pod == name));
+        state.now = self.inner.clock.now();
+        let before = state.version;
+        let result = work(&mut state);
+        if state.version != before {
+            quota::refresh(&mut state);
         }
-        state.record(Change { version, key, before, after: None });
+        let version = state.version;
         drop(state);
-        self.inner.changed.send_replace(version);
-        true
+        if version != before {
+            self.inner.changed.send_replace(version);
+        }
+        result
     }
 
     /// Appends lines to a container's log, written at `at`.
@@ -162,6 +213,22 @@ impl Cluster {
         self.append(namespace, pod, container, true, at, text);
     }
 
+    /// What a pod's containers have written so far, container after container.
+    pub fn log_text(&self, namespace: &str, pod: &str) -> String {
+        let state = self.lock();
+        let own = |(ns, name, _, previous): &LogKey| ns == namespace && name == pod && !previous;
+        let lines = state.logs.iter().filter(|(key, _)| own(key)).flat_map(|(_, log)| &log.lines);
+        lines.fold(String::new(), |text, line| text + &line.text + "\n")
+    }
+
+    /// A container starts again: its log so far becomes the log of the previous instance.
+    pub fn rotate_log(&self, namespace: &str, pod: &str, container: &str) {
+        let mut state = self.lock();
+        let key = |previous| (namespace.to_owned(), pod.to_owned(), container.to_owned(), previous);
+        let lines = state.logs.remove(&key(false)).unwrap_or_default();
+        state.logs.insert(key(true), lines);
+    }
+
     fn append(
         &self,
         ns: &str,
@@ -173,10 +240,13 @@ impl Cluster {
     ) {
         let key = (ns.to_owned(), pod.to_owned(), container.to_owned(), previous);
         let mut state = self.lock();
-        let lines = state.logs.entry(key).or_default();
-        lines.extend(text.lines().map(|line| Line { at, text: line.to_owned() }));
-        let over = lines.len().saturating_sub(MAX_LINES);
-        lines.drain(..over);
+        let log = state.logs.entry(key).or_default();
+        log.lines.extend(text.lines().map(|line| Line { at, text: line.to_owned() }));
+        let over = log.lines.len().saturating_sub(MAX_LINES);
+        log.lines.drain(..over);
+        log.dropped += over as u64;
+        drop(state);
+        self.inner.logged.send_modify(|writes| *writes += 1);
     }
 
     /// What a pod's port answers to a path; with a query when only that query is meant. JSON when `body` is JSON.
@@ -236,23 +306,6 @@ impl Cluster {
         }
     }
 
-    pub(super) fn allow(&self, verb: &str, address: &Address) -> Result<(), Failure> {
-        let plural = address.resource.plural;
-        let resource = match address.sub.first() {
-            Some(sub) => format!("{plural}/{sub}"),
-            None => plural.to_owned(),
-        };
-        if !self.lock().denied.contains(&(verb.to_owned(), resource.clone())) {
-            return Ok(());
-        }
-        let (group, namespace) = (address.resource.group, &address.namespace);
-        let message = format!(
-            "{plural} is forbidden: User \"system:serviceaccount:paramedic:paramedic\" cannot {verb} resource \
-             \"{resource}\" in API group \"{group}\" in the namespace \"{namespace}\""
-        );
-        Err(Failure::new(403, "Forbidden", message))
-    }
-
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -261,11 +314,16 @@ impl Cluster {
         &self.inner.clock
     }
 
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+    pub(super) fn logged(&self) -> watch::Receiver<u64> {
+        self.inner.logged.subscribe()
+    }
+
+    /// Moves with every change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changed.subscribe()
     }
 
-    fn stamp(&self) -> String {
+    pub(super) fn stamp(&self) -> String {
         stamp(self.inner.clock.now())
     }
 }
@@ -276,6 +334,39 @@ pub(in crate::demo) fn stamp(at: Timestamp) -> String {
 }
 
 impl State {
+    /// The key of an object that is there.
+    pub(super) fn key(&self, plural: &str, namespace: &str, name: &str) -> Option<Key> {
+        let mut keys = self.objects.keys();
+        keys.find(|(p, ns, n)| *p == plural && ns == namespace && n == name).cloned()
+    }
+
+    /// An id for the next object.
+    pub(super) fn next_uid(&self) -> String {
+        format!("00000000-0000-4000-8000-{:012}", self.version + 1)
+    }
+
+    /// Stores an object under a new version, and gives it as it is stored.
+    pub(super) fn write(&mut self, key: Key, mut object: Value) -> Value {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        let before = self.objects.insert(key.clone(), object.clone());
+        self.record(Change { version: self.version, key, before, after: Some(object.clone()) });
+        object
+    }
+
+    /// Takes an object away, with what it owns alone.
+    pub(super) fn remove(&mut self, key: &Key) {
+        let Some(before) = self.objects.remove(key) else { return };
+        self.version += 1;
+        if key.0 == "pods" {
+            self.logs.retain(|(ns, pod, ..), _| !(*ns == key.1 && *pod == key.2));
+        }
+        let change =
+            Change { version: self.version, key: key.clone(), before: Some(before), after: None };
+        self.record(change);
+        super::gc::collect(self);
+    }
+
     fn record(&mut self, change: Change) {
         self.history.push_back(change);
         if self.history.len() > MAX_HISTORY

@@ -7,6 +7,8 @@ use axum::{
 };
 use serde_json::json;
 
+use super::discovery::Resource;
+
 /// What every handler returns.
 pub(super) type Outcome = Result<Response, Failure>;
 
@@ -29,9 +31,15 @@ impl Failure {
         Self { unexpected: true, ..Self::new(code, reason, message) }
     }
 
-    pub(super) fn not_found(plural: &str, group: &str, name: &str) -> Self {
-        let dot = if group.is_empty() { "" } else { "." };
-        Self::new(404, "NotFound", format!("{plural}{dot}{group} \"{name}\" not found"))
+    pub(super) fn not_found(resource: &Resource, name: &str) -> Self {
+        Self::new(404, "NotFound", format!("{} \"{name}\" not found", resource.full_name()))
+    }
+
+    /// An object that breaks a rule of its kind.
+    pub(super) fn invalid(resource: &Resource, name: &str, why: impl std::fmt::Display) -> Self {
+        let dot = if resource.group.is_empty() { "" } else { "." };
+        let kind = format!("{}{dot}{}", resource.kind, resource.group);
+        Self::new(422, "Invalid", format!("{kind} \"{name}\" is invalid: {why}"))
     }
 
     /// The answer to a path that no API serves: plain text.

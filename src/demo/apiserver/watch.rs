@@ -12,12 +12,20 @@ use super::{
     selector::Selector,
     state::{Change, Cluster},
     status::{Failure, Outcome},
+    view::View,
+    websocket::Socket,
 };
 
 /// How long a watch lasts when the client does not say, seconds.
 const DEFAULT_TIMEOUT: usize = 300;
 
-pub(super) fn start(server: &Server, address: Address, parameters: &Parameters) -> Outcome {
+pub(super) fn start(
+    server: &Server,
+    address: Address,
+    parameters: &Parameters,
+    view: View,
+    socket: Option<Socket>,
+) -> Outcome {
     let known = [
         "watch",
         "labelSelector",
@@ -27,6 +35,10 @@ pub(super) fn start(server: &Server, address: Address, parameters: &Parameters) 
         "allowWatchBookmarks",
         "timeoutSeconds",
         "limit",
+        "sendInitialEvents",
+        "includeObject",
+        "pretty",
+        "timeout",
     ];
     only(parameters, &known)?;
     let selector = Selector::parse(
@@ -36,8 +48,15 @@ pub(super) fn start(server: &Server, address: Address, parameters: &Parameters) 
     )?;
     let seconds = number(parameters, "timeoutSeconds")?.unwrap_or(DEFAULT_TIMEOUT);
     let asked = number(parameters, "resourceVersion")?.unwrap_or(0) as u64;
+    let initial = initial(parameters, asked)?;
+    let newest = server.cluster.lock().version;
+    if asked > newest {
+        let why = format!("Too large resource version: {asked}, current: {newest}");
+        return Err(Failure::new(504, "Timeout", why));
+    }
     let mut watcher = Watcher {
         cluster: server.cluster.clone(),
+        view,
         address,
         selector,
         seen: asked,
@@ -45,24 +64,47 @@ pub(super) fn start(server: &Server, address: Address, parameters: &Parameters) 
         ready: VecDeque::new(),
         ended: false,
     };
-    if asked == 0 {
+    if initial {
         watcher.everything();
     }
     watcher.collect();
-    watcher.bookmark();
-    let (clock, stop) = (server.cluster.clock().clone(), server.stop.clone());
+    watcher.bookmark(parameter(parameters, "sendInitialEvents") == "true");
+    let (clock, stop) = (server.cluster.clock().clone(), server.tasks.stop().draining.clone());
     // The deadline is fixed now: the future is polled only when nothing is left to send.
     let deadline = clock.monotonic() + Duration::from_secs(seconds as u64);
     let timeout = Box::pin(async move {
         clock.sleep(deadline.saturating_sub(clock.monotonic())).await;
     });
     let lines = stream::unfold((watcher, timeout, stop), next);
+    if let Some(socket) = socket {
+        return Ok(socket.send(&server.tasks, lines));
+    }
     let body = Body::from_stream(lines.map(Ok::<_, std::convert::Infallible>));
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
+/// Whether the watch begins with the present state: without a version, or when it is asked for.
+fn initial(parameters: &Parameters, version: u64) -> Result<bool, Failure> {
+    let invalid = |why: &str| Err(Failure::new(422, "Invalid", why));
+    let how = parameter(parameters, "resourceVersionMatch");
+    match parameter(parameters, "sendInitialEvents") {
+        "" if !how.is_empty() => invalid(
+            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is \
+             provided",
+        ),
+        "" => Ok(version == 0),
+        _ if how != "NotOlderThan" => invalid(
+            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ),
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => invalid(&format!("sendInitialEvents: invalid value {other:?}")),
+    }
+}
+
 struct Watcher {
     cluster: Cluster,
+    view: View,
     address: Address,
     selector: Selector,
     seen: u64,
@@ -92,7 +134,7 @@ async fn next<T: Future<Output = ()> + Unpin>(going: Going<T>) -> Option<(String
         tokio::select! {
             moved = changes.changed() => watcher.ended = moved.is_err(),
             () = &mut timeout => {
-                watcher.bookmark();
+                watcher.bookmark(false);
                 watcher.ended = true;
             }
             () = stop.cancelled() => watcher.ended = true,
@@ -104,11 +146,11 @@ impl Watcher {
     /// The present state as `ADDED` events: what a watch without a version starts with.
     fn everything(&mut self) {
         let state = self.cluster.lock();
-        let plural = self.address.resource.plural;
+        let store = self.address.resource.store;
         for ((kind, namespace, _), object) in &state.objects {
-            let here = *kind == plural && self.holds(namespace);
+            let here = *kind == store && self.holds(namespace);
             if here && self.selector.matches(object) {
-                self.ready.push_back(json!({ "type": "ADDED", "object": object }));
+                self.ready.push_back(json!({ "type": "ADDED", "object": self.view.one(object) }));
             }
         }
         self.seen = state.version;
@@ -134,8 +176,8 @@ impl Watcher {
 
     /// A selector turns a change into what this watcher sees: an object that stops matching is deleted for it.
     fn event(&self, change: &Change) -> Option<Value> {
-        let (plural, namespace, _) = &change.key;
-        if *plural != self.address.resource.plural || !self.holds(namespace) {
+        let (store, namespace, _) = &change.key;
+        if *store != self.address.resource.store || !self.holds(namespace) {
             return None;
         }
         let matching = |object: &&Value| self.selector.matches(object);
@@ -151,20 +193,25 @@ impl Watcher {
             }
             (None, None) => return None,
         };
-        Some(json!({ "type": kind, "object": object }))
+        Some(json!({ "type": kind, "object": self.view.one(&object) }))
     }
 
     fn holds(&self, namespace: &str) -> bool {
         self.address.namespace.is_empty() || self.address.namespace == namespace
     }
 
-    fn bookmark(&mut self) {
+    /// Tells how far it has seen; `end` says that all initial events are sent.
+    fn bookmark(&mut self, end: bool) {
         if self.bookmarks && !self.ended {
             let resource = self.address.resource;
-            self.ready.push_back(json!({ "type": "BOOKMARK", "object": {
-                "kind": resource.kind, "apiVersion": resource.api_version(),
-                "metadata": { "resourceVersion": self.seen.to_string() },
-            }}));
+            let mut metadata = json!({ "resourceVersion": self.seen.to_string() });
+            if end {
+                metadata["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
+            }
+            let object = json!({
+                "kind": resource.kind, "apiVersion": resource.api_version(), "metadata": metadata,
+            });
+            self.ready.push_back(json!({ "type": "BOOKMARK", "object": object }));
         }
     }
 }

@@ -85,7 +85,7 @@ fn site(folder: &Path, url: &str, driver: &str) -> String {
 }
 
 fn java(shim: &Path, config: &Path) -> Command {
-    let jars = spark::home().join("jars/*");
+    let jars = spark::home(spark::Version::V3).join("jars/*");
     let classes = format!("{}:{}:{POSTGRES_JDBC}", config.display(), jars.display());
     let mut command = Command::new(program("/usr/bin/java"));
     command.env("LD_PRELOAD", shim).args(["-Xmx384m", "-XX:TieredStopAtLevel=1"]);

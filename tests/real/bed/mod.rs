@@ -4,7 +4,10 @@
 //! kernel takes the servers with it.
 
 pub mod alertmanager;
+pub mod chaos;
+pub mod cluster;
 pub mod daemon;
+pub mod kubelet;
 pub mod metastore;
 pub mod metric;
 pub mod ports;
@@ -12,7 +15,9 @@ pub mod postgres;
 pub mod process;
 pub mod prometheus;
 pub mod spark;
+pub mod steps;
 pub mod synapse;
+pub mod tls;
 
 use std::{
     fs,

@@ -3,7 +3,7 @@
 
 use std::{
     net::{Ipv4Addr, TcpListener},
-    sync::atomic::{AtomicU16, Ordering},
+    sync::atomic::{AtomicU16, AtomicU64, Ordering},
 };
 
 const FIRST: u16 = 20_000;
@@ -21,4 +21,17 @@ pub fn free() -> u16 {
         }
     }
     panic!("no free port from {FIRST} on");
+}
+
+/// A loopback address of its own for a pod, so that every pod may use the same ports. Another run on this machine takes
+/// another network.
+pub fn address() -> String {
+    let (run, number) = (std::process::id() % 100, serial());
+    format!("127.{}.{}.{}", 100 + run, number / 250 % 250, 1 + number % 250)
+}
+
+/// A number no other call of this process gets.
+pub fn serial() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }

@@ -3,8 +3,8 @@
 
 use std::{
     fs::{self, File},
-    io::{Seek as _, SeekFrom},
-    os::unix::process::CommandExt as _,
+    io::{Read as _, Seek as _, SeekFrom},
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
 };
@@ -87,7 +87,14 @@ impl Process {
         read(&self.log)
     }
 
-    fn signal(&self, signal: &str) {
+    /// The exit code as a container runtime gives it (128 and the signal's number after a signal); `None` while it runs.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let status = self.child.try_wait().unwrap()?;
+        status.code().or_else(|| status.signal().map(|signal| 128 + signal))
+    }
+
+    /// Sends a signal to it and all its children.
+    pub fn signal(&self, signal: &str) {
         kill(signal, &format!("-{}", self.child.id()));
     }
 }
@@ -144,6 +151,19 @@ pub fn run(command: &mut Command) -> String {
         text(&output.stderr)
     );
     text(&output.stdout)
+}
+
+/// What was written since the last look: whole lines, or all of it when there comes no more.
+pub fn new_lines(path: &Path, from: &mut u64, all: bool) -> String {
+    let mut file = File::open(path).unwrap();
+    file.seek(SeekFrom::Start(*from)).unwrap();
+    let mut bytes = vec![];
+    file.read_to_end(&mut bytes).unwrap();
+    if !all {
+        bytes.truncate(bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1));
+    }
+    *from += bytes.len() as u64;
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn read(path: &Path) -> String {

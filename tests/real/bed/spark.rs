@@ -14,9 +14,39 @@ use super::{
     until, venv,
 };
 
+/// The Sparks that are installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// PySpark 3.5.
+    V3,
+    /// PySpark 4.1.
+    V4,
+}
+
+impl Version {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::V3, Self::V4];
+
+    /// The image that has it, for the test's kubelet.
+    pub fn image(self) -> &'static str {
+        match self {
+            Self::V3 => "spark:3.5.9",
+            Self::V4 => "spark:4.1.4",
+        }
+    }
+
+    /// Its virtual environment.
+    pub fn venv(self) -> PathBuf {
+        match self {
+            Self::V3 => venv("spark"),
+            Self::V4 => venv("spark4"),
+        }
+    }
+}
+
 /// `SPARK_HOME` inside the wheel.
-pub fn home() -> PathBuf {
-    let libraries = venv("spark").join("lib");
+pub fn home(version: Version) -> PathBuf {
+    let libraries = version.venv().join("lib");
     let mut pythons = std::fs::read_dir(&libraries).unwrap().flatten();
     let python = pythons.next().expect("a venv has one Python").path();
     let home = python.join("site-packages/pyspark");
@@ -129,11 +159,16 @@ pub fn submit(bed: &Bed, master: &str, script_file: &Path) -> Command {
 
 /// A script of `SPARK_HOME/bin`, in an environment that keeps it on loopback and in its folder.
 fn script(folder: &Path, name: &str) -> Command {
-    let python = venv("spark").join("bin/python");
-    let mut command = Command::new(home().join("bin").join(name));
+    script_of(Version::V3, folder, name)
+}
+
+/// The same of any version.
+pub fn script_of(version: Version, folder: &Path, name: &str) -> Command {
+    let python = version.venv().join("bin/python");
+    let mut command = Command::new(home(version).join("bin").join(name));
     command
         .current_dir(folder)
-        .env("SPARK_HOME", home())
+        .env("SPARK_HOME", home(version))
         .env("PYSPARK_PYTHON", &python)
         .env("PYSPARK_DRIVER_PYTHON", &python)
         .env("SPARK_LOCAL_IP", "127.0.0.1")

@@ -5,9 +5,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api,
-    api::{DeleteParams, ListParams, LogParams, WatchEvent, WatchParams},
+    api::{EvictParams, ListParams, LogParams, WatchEvent, WatchParams},
 };
 use serde_json::json;
+
+mod watcher;
+mod write;
 
 use super::*;
 use crate::{clients, ops::clock::Clock};
@@ -15,6 +18,7 @@ use crate::{clients, ops::clock::Clock};
 struct Rig {
     tasks: Tasks,
     cluster: Cluster,
+    url: Url,
     pods: Api<Pod>,
     clock: crate::ops::clock::Manual,
 }
@@ -24,7 +28,13 @@ async fn rig() -> Rig {
     let (tasks, cluster) = (Tasks::default(), Cluster::new(&clock));
     let server = ApiServer::start(&tasks, cluster.clone()).await.unwrap();
     let client = clients::kube::Client::from_url(&server.url).unwrap();
-    Rig { tasks, cluster, pods: Api::namespaced(client.inner().clone(), "spark-prod"), clock: hand }
+    Rig {
+        tasks,
+        cluster,
+        url: server.url,
+        pods: Api::namespaced(client.inner().clone(), "spark-prod"),
+        clock: hand,
+    }
 }
 
 fn pod(name: &str, role: &str) -> serde_json::Value {
@@ -151,7 +161,8 @@ async fn a_log_is_cut_by_age_then_tail_then_bytes() {
 #[tokio::test]
 async fn what_is_not_modelled_is_refused_and_recorded() {
     let rig = rig().await;
-    assert_eq!(code(&rig.pods.delete("a", &DeleteParams::default()).await.unwrap_err()), 405);
+    let evict = rig.pods.evict("a", &EvictParams::default()).await.unwrap_err();
+    assert_eq!(code(&evict), 405);
     assert_eq!(rig.cluster.unexpected().len(), 1, "{:?}", rig.cluster.unexpected());
     rig.cluster.deny("list", "pods");
     assert_eq!(code(&rig.pods.list(&ListParams::default()).await.unwrap_err()), 403);
