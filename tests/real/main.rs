@@ -14,6 +14,7 @@ mod bed;
 mod chat;
 mod daemon;
 mod diagnosis;
+mod failures;
 mod homeserver;
 mod kubectl;
 mod kubernetes;

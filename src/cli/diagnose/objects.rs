@@ -82,7 +82,9 @@ impl Heap {
         let full = self.pods.len() + self.events.len() + self.executors.len() >= MOST;
         let Value::Object(map) = value else {
             if let Value::Array(items) = value {
-                items.iter().for_each(|item| self.add(item, list_kind));
+                for item in items {
+                    self.add(item, list_kind);
+                }
             }
             return;
         };
@@ -92,7 +94,9 @@ impl Heap {
         let kind = map.get("kind").and_then(Value::as_str).unwrap_or(list_kind);
         if let Some(Value::Array(items)) = map.get("items") {
             let of = kind.strip_suffix("List").unwrap_or_default();
-            items.iter().for_each(|item| self.add(item, of));
+            for item in items {
+                self.add(item, of);
+            }
         } else if let Some(object @ Value::Object(_)) =
             map.get("object").filter(|_| map.contains_key("type"))
         {

@@ -48,10 +48,10 @@ impl<R: Read> Pieces<R> {
             let after = self.rest.split_off(end);
             let piece = std::mem::replace(&mut self.rest, after);
             let first = self.line;
-            let lines = piece.iter().filter(|byte| **byte == b'\n').count();
-            self.line = self.line.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
             let text = String::from_utf8(piece)
                 .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+            let lines = text.matches('\n').count();
+            self.line = self.line.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
             return Ok(Some((first, text)));
         }
     }

@@ -81,7 +81,7 @@ fn spaces(text: &str) -> usize {
 /// Who wrote an exception that left the program: the trace that Python or the JVM prints when nobody caught it.
 const UNCAUGHT: &str = "uncaught";
 
-/// True for the first line of a block that no logger wrote: Python's trace, the JVM's, the Java half of Py4J's
+/// True for the first line of a block that no logger wrote: Python's trace, the JVM's, the Java half of `Py4J`'s
 /// (`: java.lang…`), and an error of Spark by itself (`[PATH_NOT_FOUND] …`).
 fn starts_uncaught(line: &str) -> bool {
     line.starts_with("Traceback (most recent call last)")

@@ -86,14 +86,13 @@ fn plain(line: &str) -> Cow<'_, str> {
     let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
-            '\0' => {}
             '\u{1b}' if chars.peek() == Some(&'[') => {
                 chars.next();
                 // A control sequence ends with its first letter or one of `@` to `~`.
                 while chars.next_if(|c| ('\u{20}'..='\u{3f}').contains(c)).is_some() {}
                 chars.next_if(|c| ('@'..='~').contains(c));
             }
-            '\u{1b}' => {}
+            '\0' | '\u{1b}' => {}
             c => out.push(c),
         }
     }
@@ -143,7 +142,7 @@ fn is_stamped(text: &str) -> bool {
             line.strip_prefix("[pod/").and_then(|l| l.split_once("] ")).map_or(line, |l| l.1);
         match line.split_once(' ') {
             Some((time, after)) if is_runtime_time(time) => {
-                entries += usize::from(entry_like(after))
+                entries += usize::from(entry_like(after));
             }
             _ if is_runtime_time(line) => {}
             _ => return false,

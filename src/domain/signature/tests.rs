@@ -230,7 +230,7 @@ fn the_scan_finds_exactly_what_trying_every_line_would_find() {
     }
 }
 
-const HANDLED: &str = r#"
+const HANDLED: &str = r"
 signatures:
   - id: test/form
     title: It ended in {{error}}
@@ -247,7 +247,7 @@ signatures:
     explains: [test/form]
     any: [{ in: [event], line: 'Evicted pod' }]
     remedy: x
-"#;
+";
 
 #[test]
 fn what_was_overcome_later_does_not_count_and_a_form_gives_way_to_its_cause() {

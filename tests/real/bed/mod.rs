@@ -18,6 +18,7 @@ pub mod spark;
 pub mod steps;
 pub mod synapse;
 pub mod tls;
+pub mod verdicts;
 
 use std::{
     fs,
