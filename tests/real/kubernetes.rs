@@ -4,11 +4,11 @@ use paramedic::steps::{
     kube::{logs::Logs, pods::Pods},
     spark::executors::Executors,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::bed::{
     Bed,
-    cluster::{Cluster, Submit},
+    cluster::{Cluster, NAMESPACE, Submit},
     process::Process,
     spark::Version,
     steps,
@@ -171,7 +171,17 @@ async fn a_frozen_executor_is_lost_by_its_heartbeat() {
     ];
     let mut driver = working(&bed, &cluster, &timeouts).await;
     cluster.freeze_executor(1);
+    let frozen = cluster.executor(1);
     says(&cluster, &driver, "Removing executor 1 with no recent heartbeats").await;
+    cluster
+        .until_pod("Spark deletes it", |pod| {
+            pod["metadata"]["name"] == *frozen && !pod["metadata"]["deletionTimestamp"].is_null()
+        })
+        .await;
+    // It was asked to end while it could not hear.
+    cluster.thaw_executor(1);
+    let gone = async || cluster.api.get("pods", NAMESPACE, &frozen).is_none().then_some(());
+    cluster.until("it hears", gone).await;
     registered(&cluster, &driver, 2).await;
     cluster.finish();
     assert!(driver.ended().await.success());
@@ -250,6 +260,37 @@ async fn a_full_local_disk_fails_the_job_with_no_space_left() {
     let mut driver = cluster.submit(&bed, &submit);
     assert_eq!(driver.ended().await.code(), Some(1));
     assert!(driver.output().contains("java.io.IOException: No space left on device"));
+}
+
+#[tokio::test]
+async fn spark_works_over_tls_with_its_token_and_no_more_than_its_role() {
+    let bed = Bed::new();
+    let mut cluster = Cluster::start_tls(&bed).await;
+    cluster.api.token("spark-token", "system:serviceaccount:spark-prod:spark", &[]);
+    cluster.token = Some("spark-token".to_owned());
+    let verbs =
+        json!(["create", "get", "list", "watch", "delete", "deletecollection", "patch", "update"]);
+    let resources = json!(["pods", "services", "configmaps", "persistentvolumeclaims"]);
+    for mut object in [
+        json!({ "kind": "Role", "rules": [{ "apiGroups": [""], "resources": resources, "verbs": verbs }] }),
+        json!({ "kind": "RoleBinding", "roleRef": { "kind": "Role", "name": "spark" },
+                "subjects": [{ "kind": "ServiceAccount", "name": "spark", "namespace": NAMESPACE }] }),
+    ] {
+        object["apiVersion"] = json!("rbac.authorization.k8s.io/v1");
+        object["metadata"] = json!({ "name": "spark", "namespace": NAMESPACE });
+        cluster.api.put(object).unwrap();
+    }
+    let mut submit = Submit::new(Version::V3, "counts", COUNTS);
+    submit.cluster_mode = false;
+    let mut driver = cluster.submit(&bed, &submit);
+    assert!(driver.ended().await.success());
+    assert!(driver.output().contains("counted 1000"));
+
+    cluster.api.delete("rolebindings", NAMESPACE, "spark");
+    let mut refused = cluster.submit(&bed, &submit);
+    assert!(!refused.ended().await.success());
+    let why = "cannot watch resource \"pods\" in API group \"\" in the namespace \"spark-prod\"";
+    assert!(refused.output().contains(why));
 }
 
 async fn counts_in_client_mode(version: Version) {

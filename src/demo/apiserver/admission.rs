@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Call, discovery::Resource, state::State, status::Failure};
+use super::{Call, discovery::Resource, parameter, schema, state::State, status::Failure};
 
 /// The object is of the kind that the path says.
 pub(super) fn kind(call: &Call<'_>, object: &Value) -> Result<(), Failure> {
@@ -25,6 +25,30 @@ pub(super) fn kind(call: &Call<'_>, object: &Value) -> Result<(), Failure> {
         return Err(Failure::new(400, "BadRequest", why));
     }
     Ok(())
+}
+
+/// Every field is one of the kind's and of its type; fields too many count with `fieldValidation=Strict` only.
+pub(super) fn schema(call: &Call<'_>, object: &Value) -> Result<(), Failure> {
+    let strict = match parameter(call.parameters, "fieldValidation") {
+        "" | "Ignore" | "Warn" => false,
+        "Strict" => true,
+        other => {
+            let why = format!("fieldValidation: Unsupported value: \"{other}\"");
+            return Err(Failure::new(422, "Invalid", why));
+        }
+    };
+    schema::check(call.address.resource, object, strict)
+}
+
+/// Amounts may be written as numbers; they are stored as text.
+pub(super) fn amounts(value: &mut Value) {
+    for field in ["limits", "requests", "hard"] {
+        for amount in value[field].as_object_mut().into_iter().flat_map(|map| map.values_mut()) {
+            if amount.is_number() {
+                *amount = json!(amount.to_string());
+            }
+        }
+    }
 }
 
 /// Namespace and name of the object are those of the path.
@@ -190,6 +214,7 @@ pub(super) fn defaults(resource: &'static Resource, object: &mut Value) {
             pod(object);
             fill(object, "status", json!({ "phase": "Pending", "qosClass": quality(object) }));
         }
+        "resourcequotas" => amounts(&mut object["spec"]),
         "services" => {
             for (field, value) in [("type", json!("ClusterIP")), ("sessionAffinity", json!("None"))]
             {
@@ -252,6 +277,9 @@ fn pod(object: &mut Value) {
     }
     for list in ["containers", "initContainers"] {
         for container in spec[list].as_array_mut().into_iter().flatten() {
+            if container["resources"].is_object() {
+                amounts(&mut container["resources"]);
+            }
             let latest = container["image"].as_str().is_some_and(|image| {
                 let name = image.rsplit('/').next().unwrap_or_default();
                 !name.contains(':') || name.ends_with(":latest")

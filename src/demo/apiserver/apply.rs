@@ -307,7 +307,7 @@ fn overlay(object: &mut Value, wanted: &Value, field: &str, custom: bool) {
         }
         (Value::Array(have), Value::Array(wanted)) => {
             let Some(keys) = patch::keys(field, wanted).filter(|_| !custom) else {
-                *have = wanted.clone();
+                have.clone_from(wanted);
                 return;
             };
             for item in wanted {
@@ -330,7 +330,7 @@ fn dotted(path: &Path) -> String {
             text.push_str(field);
         } else if let Some(keys) = segment.strip_prefix("k:{") {
             let keys = keys.trim_end_matches('}').replace("\":", "=").replace('"', "");
-            text.push_str(&format!("[{keys}]"));
+            text = format!("{text}[{keys}]");
         }
     }
     text

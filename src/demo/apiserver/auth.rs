@@ -140,7 +140,8 @@ fn bound(state: &State, user: &User, namespace: &str) -> Vec<(Vec<Value>, String
     let mut found = vec![];
     for (key, binding) in &state.objects {
         let wide = key.0 == "clusterrolebindings";
-        if !wide && !(key.0 == "rolebindings" && key.1 == namespace && !namespace.is_empty()) {
+        let here = key.0 == "rolebindings" && key.1 == namespace && !namespace.is_empty();
+        if !wide && !here {
             continue;
         }
         let subjects = binding["subjects"].as_array().into_iter().flatten();

@@ -20,6 +20,7 @@ mod patch;
 mod protobuf;
 mod quantity;
 mod quota;
+mod schema;
 mod selector;
 mod state;
 mod status;

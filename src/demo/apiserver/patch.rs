@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use super::status::Failure;
 
 /// RFC 7386.
-pub(super) fn merge(mut object: Value, change: Value) -> Value {
-    json_patch::merge(&mut object, &change);
+pub(super) fn merge(mut object: Value, change: &Value) -> Value {
+    json_patch::merge(&mut object, change);
     object
 }
 

@@ -93,6 +93,7 @@ fn insert(
         }
     }
     admission::defaults(resource, &mut object);
+    admission::schema(call, &object)?;
     admission::check(resource, &object)?;
     quota::admit(resource, state, &object)?;
     let empty = json!({});
@@ -137,7 +138,7 @@ pub(super) fn patch(call: &Call<'_>) -> Outcome {
         }
         let before = current(call, state)?;
         let after = match kind {
-            "application/merge-patch+json" => patch::merge(before.clone(), change),
+            "application/merge-patch+json" => patch::merge(before.clone(), &change),
             "application/json-patch+json" => patch::operations(before.clone(), change)?,
             "application/strategic-merge-patch+json" if !call.address.resource.custom() => {
                 patch::strategic(before.clone(), change)?
@@ -238,6 +239,7 @@ fn replace(
         keep(&before["metadata"], &mut after["metadata"], "managedFields");
     }
     admission::defaults(resource, &mut after);
+    admission::schema(call, &after)?;
     admission::check(resource, &after)?;
     admission::immutable(resource, before, &after)?;
     if owner.operation != "Apply" {

@@ -9,9 +9,8 @@ use super::cluster::{Cluster, NAMESPACE};
 impl Cluster {
     /// The pod of a running executor.
     pub fn executor(&self, id: u32) -> String {
-        let pods = self.api.list("pods");
-        let own =
-            pods.iter().find(|pod| pod["metadata"]["labels"]["spark-exec-id"] == id.to_string());
+        let (pods, id) = (self.api.list("pods"), id.to_string());
+        let own = pods.iter().find(|pod| pod["metadata"]["labels"]["spark-exec-id"] == id.as_str());
         let own = own.unwrap_or_else(|| panic!("there is no executor {id}"));
         own["metadata"]["name"].as_str().unwrap().to_owned()
     }

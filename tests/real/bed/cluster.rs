@@ -80,8 +80,8 @@ impl Cluster {
         Self::start_with(bed, false).await
     }
 
-    /// The same behind TLS, with a certificate authority of its own. The kubelet and the story reach it directly; the
-    /// rest needs the authority and, once there are tokens, one of them.
+    /// The same behind TLS, with a certificate authority of its own: kubectl and `spark-submit` are given it, with
+    /// [`Self::token`]. [`Self::call`] is not, and a driver in a pod is not either.
     pub async fn start_tls(bed: &Bed) -> Self {
         Self::start_with(bed, true).await
     }
@@ -308,7 +308,11 @@ impl Cluster {
 impl Drop for Cluster {
     #[allow(clippy::print_stdout, reason = "the story has failed; this is why")]
     fn drop(&mut self) {
+        // Before the bed's folder goes: a JVM would write into it again.
+        self.tasks.stop().draining.cancel();
+        self.kubelet.power_off();
         if !std::thread::panicking() {
+            assert_eq!(self.tasks.dead(), None);
             assert_eq!(self.api.unexpected(), Vec::<String>::new());
             return;
         }

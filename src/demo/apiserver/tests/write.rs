@@ -22,7 +22,7 @@ fn as_pod(value: Value) -> Pod {
     serde_json::from_value(value).unwrap()
 }
 
-fn map(name: &str, data: Value) -> ConfigMap {
+fn map(name: &str, data: &Value) -> ConfigMap {
     let value = json!({ "metadata": { "name": name }, "data": data });
     serde_json::from_value(value).unwrap()
 }
@@ -72,20 +72,52 @@ async fn a_new_object_gets_what_the_server_owns_and_a_second_one_is_refused() {
             "no more than 63",
         ),
     ] {
-        let bad = patch::merge(executor("b"), change);
+        let bad = patch::merge(executor("b"), &change);
         let refused = message(rig.pods.create(&params, &as_pod(bad)).await.unwrap_err());
         assert!(refused.starts_with("422 Invalid: ") && refused.contains(why), "{refused}");
     }
 }
 
 #[tokio::test]
+async fn a_field_that_is_not_there_or_of_another_type_is_refused() {
+    let rig = spark_prod().await;
+    let client = rig.pods.clone().into_client();
+    let send = async |query: &str, change: Value| {
+        let mut body = patch::merge(executor("a"), &change);
+        body["apiVersion"] = json!("v1");
+        body["kind"] = json!("Pod");
+        let path = format!("/api/v1/namespaces/spark-prod/pods?dryRun=All&{query}");
+        let request = axum::http::Request::post(path).header("content-type", "application/json");
+        let request = request.body(body.to_string().into_bytes()).unwrap();
+        client.request::<Value>(request).await.map_err(message)
+    };
+    let typo = || json!({ "spec": { "restartPolicyy": "Never" } });
+    let refused = send("fieldValidation=Strict", typo()).await.unwrap_err();
+    assert_eq!(
+        refused,
+        "400 BadRequest: strict decoding error: unknown field \"spec.restartPolicyy\""
+    );
+    assert!(send("fieldValidation=Warn", typo()).await.is_ok());
+    let wrong = send("", json!({ "spec": { "nodeName": 5 } })).await.unwrap_err();
+    assert!(
+        wrong.starts_with(
+            "400 BadRequest: Pod in version \"v1\" cannot be handled as a Pod: json: "
+        ),
+        "{wrong}"
+    );
+    let main = json!([{ "name": "main", "image": "i", "resources": { "limits": { "cpu": 2 } } }]);
+    let seen = send("", json!({ "spec": { "containers": main } })).await.unwrap();
+    assert_eq!(seen["spec"]["containers"][0]["resources"]["limits"]["cpu"], "2");
+}
+
+#[tokio::test]
 async fn a_dry_run_changes_nothing() {
     let rig = spark_prod().await;
     let (maps, dry) = (maps(&rig), PostParams { dry_run: true, ..PostParams::default() });
-    maps.create(&dry, &map("m", json!({ "a": "1" }))).await.unwrap();
-    maps.create(&PostParams::default(), &map("m", json!({ "a": "1" }))).await.unwrap();
+    maps.create(&dry, &map("m", &json!({ "a": "1" }))).await.unwrap();
+    maps.create(&PostParams::default(), &map("m", &json!({ "a": "1" }))).await.unwrap();
     let before = rig.cluster.get("configmaps", "spark-prod", "m");
-    maps.replace("m", &dry, &map("m", json!({ "a": "2" }))).await.unwrap();
+    maps.replace("m", &dry, &map("m", &json!({ "a": "2" }))).await.unwrap();
     let patch = Patch::Merge(json!({ "data": { "a": "2" } }));
     let shown = maps.patch("m", &PatchParams::default().dry_run(), &patch).await.unwrap();
     assert_eq!(shown.data.unwrap()["a"], "2");
@@ -97,7 +129,7 @@ async fn a_dry_run_changes_nothing() {
 async fn an_update_from_an_old_version_loses() {
     let rig = spark_prod().await;
     let maps = maps(&rig);
-    let first = maps.create(&PostParams::default(), &map("m", json!({ "a": "1" }))).await.unwrap();
+    let first = maps.create(&PostParams::default(), &map("m", &json!({ "a": "1" }))).await.unwrap();
     let mut second = first.clone();
     second.data.as_mut().unwrap().insert("a".to_owned(), "2".to_owned());
     maps.replace("m", &PostParams::default(), &second).await.unwrap();
@@ -196,12 +228,12 @@ async fn what_loses_its_owner_goes_unless_it_is_orphaned() {
     let rig = spark_prod().await;
     let maps = maps(&rig);
     for name in ["one", "two"] {
-        let owner = maps.create(&PostParams::default(), &map(name, json!({}))).await.unwrap();
-        let mut owned = executor(&format!("{name}-exec"));
-        owned["metadata"]["ownerReferences"] = json!([{
+        let owner = maps.create(&PostParams::default(), &map(name, &json!({}))).await.unwrap();
+        let mut pod = executor(&format!("{name}-exec"));
+        pod["metadata"]["ownerReferences"] = json!([{
             "apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": owner.metadata.uid.unwrap(),
         }]);
-        rig.pods.create(&PostParams::default(), &as_pod(owned)).await.unwrap();
+        rig.pods.create(&PostParams::default(), &as_pod(pod)).await.unwrap();
     }
     maps.delete("one", &DeleteParams::background()).await.unwrap();
     maps.delete("two", &DeleteParams::orphan()).await.unwrap();
@@ -219,7 +251,7 @@ async fn what_loses_its_owner_goes_unless_it_is_orphaned() {
 async fn a_finalizer_holds_an_object_and_a_namespace_takes_all_along() {
     let rig = spark_prod().await;
     let maps = maps(&rig);
-    let mut held = map("m", json!({}));
+    let mut held = map("m", &json!({}));
     held.metadata.finalizers = Some(vec!["example.org/hold".to_owned()]);
     maps.create(&PostParams::default(), &held).await.unwrap();
     maps.delete("m", &DeleteParams::default()).await.unwrap();

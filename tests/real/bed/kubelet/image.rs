@@ -91,9 +91,8 @@ fn executor(
     ip: &str,
     volumes: &Volumes,
 ) -> Command {
-    let value = |name: &str| {
-        variables.get(name).map(String::as_str).unwrap_or_else(|| panic!("no variable {name}"))
-    };
+    let value =
+        |name: &str| variables.get(name).unwrap_or_else(|| panic!("no variable {name}")).as_str();
     let mut command = Command::new("java");
     image_environment(&mut command, version, ip);
     let number =

@@ -147,6 +147,11 @@ impl Kubelet {
         self.inner.disk.store(mib, Ordering::Relaxed);
     }
 
+    /// Kills everything, at the end of the story.
+    pub fn power_off(&self) {
+        self.pods().clear();
+    }
+
     /// How many processes run.
     pub fn running(&self) -> usize {
         let pods = self.pods();
@@ -184,6 +189,13 @@ impl Pod {
     fn new(object: &Value) -> Self {
         let text =
             |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
+        let count = |list: &str| object["spec"][list].as_array().map_or(0, Vec::len);
+        let counts = (count("containers"), count("initContainers"));
+        assert_eq!(
+            counts,
+            (1, 0),
+            "the kubelet runs pods of one container, without init containers"
+        );
         Self {
             namespace: text("/metadata/namespace"),
             name: text("/metadata/name"),

@@ -51,7 +51,7 @@ pub(super) fn waiting(cluster: &Cluster, pod: &Pod, reason: &str, message: &str)
         if !message.is_empty() {
             state["waiting"]["message"] = json!(message);
         }
-        container(object, pod, false, state);
+        container(object, pod, false, &state);
         ready(object, false);
     });
 }
@@ -66,7 +66,7 @@ pub(super) fn running(cluster: &Cluster, pod: &Pod, started: &str) {
         if status["startTime"].is_null() {
             status["startTime"] = json!(started);
         }
-        container(object, pod, true, json!({ "running": { "startedAt": started } }));
+        container(object, pod, true, &json!({ "running": { "startedAt": started } }));
         ready(object, true);
     });
 }
@@ -79,7 +79,7 @@ pub(super) fn restarts(cluster: &Cluster, pod: &Pod, ended: &Ended) {
             pod.container, pod.name, pod.namespace
         );
         let state = json!({ "waiting": { "reason": "CrashLoopBackOff", "message": message } });
-        container(object, pod, false, state);
+        container(object, pod, false, &state);
         object["status"]["containerStatuses"][0]["lastState"] = ended.state();
         ready(object, false);
     });
@@ -88,7 +88,7 @@ pub(super) fn restarts(cluster: &Cluster, pod: &Pod, ended: &Ended) {
 /// It ended for good.
 pub(super) fn ended(cluster: &Cluster, pod: &Pod, ended: &Ended) {
     change(cluster, pod, |object| {
-        container(object, pod, false, ended.state());
+        container(object, pod, false, &ended.state());
         let failed = ended.code != 0 || pod.evicted.is_some();
         object["status"]["phase"] = json!(if failed { "Failed" } else { "Succeeded" });
         if let Some(message) = &pod.evicted {
@@ -134,7 +134,7 @@ fn change(cluster: &Cluster, pod: &Pod, change: impl FnOnce(&mut Value)) {
     cluster.update("pods", &pod.namespace, &pod.name, change);
 }
 
-fn container(object: &mut Value, pod: &Pod, ready: bool, state: Value) {
+fn container(object: &mut Value, pod: &Pod, ready: bool, state: &Value) {
     let image = object["spec"]["containers"][0]["image"].clone();
     let last = object["status"]["containerStatuses"][0]["lastState"].clone();
     object["status"]["containerStatuses"] = json!([{
