@@ -27,7 +27,7 @@ def fails(name, what):
 fails("class", lambda: spark.read.parquet("s3a://bucket/x").count())
 fails("source", lambda: spark.read.format("delta").load("/none").count())
 fails("table", lambda: spark.table("sales.orders").count())
-fails("syntax", lambda: spark.sql("selec 1").show())
+fails("syntax", lambda: spark.sql("choose 1").show())
 fails("path", lambda: spark.read.parquet("/no/such/path").count())
 fails("worker", lambda: sc.parallelize(range(2), 2).map(lambda i: os.kill(os.getpid(), signal.SIGKILL)).collect())
 fails("user", lambda: sc.parallelize(range(2), 2).map(lambda i: 1 // (i - i)).collect())

@@ -1,6 +1,6 @@
 //! Every signature with a text that calls it, and what all of them must keep to: ids, keys, pages.
 
-use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use paramedic::domain::{
     evidence::{Evidence, Findings, Origin, Passage, StepState},
@@ -442,16 +442,17 @@ fn every_signature_has_a_remedy_and_a_page() {
 
 /// The page of all signatures, as it is committed.
 fn page(book: &Book) -> String {
-    let mut page = String::from(
+    let named =
+        |ids: &[&str]| ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
+    let mut page = vec![
         "# Signatures\n\nWhat Paramedic recognises in logs, pods, events and Spark's REST API. This page is written by a test from\n\
          `rules/signatures/*.yaml`. `paramedic diagnose log FILE…` uses them without a daemon.\n\n\
          A verdict quotes the lines it was made from. A cause stands before the symptoms it explains. `spark/user/exception` is\n\
          a last resort: it is left out when one of its causes was found. A failure nobody knows has no verdict.\n\n\
-         Your own signatures go into the folder `signatures` of your playbooks; one with a shipped id replaces it.\n\n\
-         The ids are those of the failure catalogue; these are additions for any pod: ",
-    );
-    let additions: Vec<String> = ADDITIONS.iter().map(|id| format!("`{id}`")).collect();
-    let _ = writeln!(page, "{}.\n", additions.join(", "));
+         Your own signatures go into the folder `signatures` of your playbooks; one with a shipped id replaces it.\n"
+            .to_owned(),
+        format!("The ids are those of the failure catalogue; these are additions for any pod: {}.\n", named(&ADDITIONS)),
+    ];
     for card in book.cards() {
         let owner = match card.owner {
             Owner::User => "user",
@@ -459,19 +460,17 @@ fn page(book: &Book) -> String {
             Owner::Data => "data",
             Owner::Infra => "infra",
         };
-        let _ = writeln!(page, "## {}\n", card.id);
-        let _ = writeln!(page, "Owner {owner}, {} % sure.", (card.confidence * 100.0).round());
+        page.push(format!("## {}\n", card.id));
+        page.push(format!("Owner {owner}, {} % sure.", (card.confidence * 100.0).round()));
         if !card.explains.is_empty() {
-            let explained: Vec<String> = card.explains.iter().map(|id| format!("`{id}`")).collect();
-            let _ = writeln!(page, "Explains {}.", explained.join(", "));
+            let explained: Vec<&str> = card.explains.iter().map(String::as_str).collect();
+            page.push(format!("Explains {}.", named(&explained)));
         }
-        let _ = writeln!(page, "\n{}", card.remedy.trim_end());
-        if let Some(docs) = card.docs {
-            let _ = writeln!(page, "\n<{docs}>");
-        }
-        page.push('\n');
+        page.push(format!("\n{}", card.remedy.trim_end()));
+        page.extend(card.docs.map(|docs| format!("\n<{docs}>")));
+        page.push(String::new());
     }
-    page.trim_end().to_owned() + "\n"
+    page.join("\n").trim_end().to_owned() + "\n"
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn the_json_has_the_documented_form() {
 #[test]
 fn several_files_are_one_incident() {
     let driver = fixtures("spark/driver-py-crash.log");
-    assert_eq!(ids(&verdicts(&[driver.clone()], b"")), "spark/user/exception");
+    assert_eq!(ids(&verdicts(std::slice::from_ref(&driver), b"")), "spark/user/exception");
     assert_eq!(ids(&verdicts(&[driver, "-".into()], LOST.as_bytes())), OOM);
 }
 
@@ -77,12 +77,11 @@ fn a_log_may_be_in_any_shape() {
     let crlf = LOST.replace('\n', "\r\n");
     let colour = LOST.replace("ERROR", "\u{1b}[31mERROR\u{1b}[0m");
     let nul = LOST.replace("ERROR", "ER\0ROR");
-    let prefixed: String =
-        LOST.lines().map(|l| format!("[pod/etl-driver/spark-kubernetes-driver] {l}\n")).collect();
-    let runtime: String =
-        LOST.lines().map(|l| format!("2026-11-23T05:32:00.000000001Z stderr F {l}\n")).collect();
-    let stamped: String =
-        LOST.lines().map(|l| format!("2026-11-23T05:32:00.000000001Z {l}\n")).collect();
+    let before_each =
+        |words: &str| LOST.lines().map(|l| [words, l, "\n"].concat()).collect::<String>();
+    let prefixed = before_each("[pod/etl-driver/spark-kubernetes-driver] ");
+    let runtime = before_each("2026-11-23T05:32:00.000000001Z stderr F ");
+    let stamped = before_each("2026-11-23T05:32:00.000000001Z ");
     let docker: String = LOST
         .lines()
         .map(|l| {
@@ -194,7 +193,7 @@ fn a_trouble_that_a_pod_got_over_is_none() {
 fn a_file_that_cannot_be_read_is_named() {
     let dir = tempfile::tempdir().unwrap();
     for path in [dir.path().join("none.log"), dir.path().to_owned()] {
-        let error = printed(&[path.clone()], b"", Output::Json).unwrap_err();
+        let error = printed(std::slice::from_ref(&path), b"", Output::Json).unwrap_err();
         assert!(format!("{error:#}").contains(&path.display().to_string()), "{error:#}");
     }
     let error = printed(&["-".into()], &[0x1f, 0x8b, 0, 0], Output::Json).unwrap_err();
@@ -211,7 +210,7 @@ fn a_secret_in_a_quoted_line_is_masked() {
 #[test]
 fn no_quote_is_longer_than_its_bound_or_steers_the_terminal() {
     for (name, path) in all("diagnose/failures") {
-        for verdict in verdicts(&[path.clone()], b"") {
+        for verdict in verdicts(std::slice::from_ref(&path), b"") {
             let quotes = verdict["evidence"].as_array().unwrap();
             assert!(!quotes.is_empty() && quotes.len() <= 5, "{name}");
             assert!(

@@ -146,14 +146,11 @@ async fn when_nothing_may_be_read_there_is_no_diagnosis() {
 #[tokio::test]
 async fn an_application_whose_pods_are_gone_is_told_by_what_is_left() {
     let rig = Rig::demo().await;
-    for name in [
-        DRIVER,
-        "etl-daily-93c1a78b2f4d6e10-exec-1",
-        "etl-daily-93c1a78b2f4d6e10-exec-2",
-        "etl-daily-93c1a78b2f4d6e10-exec-3",
-    ] {
-        assert!(rig.cluster.delete("pods", NAMESPACE, name));
+    for executor in 1..=3 {
+        let name = format!("etl-daily-93c1a78b2f4d6e10-exec-{executor}");
+        assert!(rig.cluster.delete("pods", NAMESPACE, &name), "{name}");
     }
+    assert!(rig.cluster.delete("pods", NAMESPACE, DRIVER));
     let said = answer(&rig, APPLICATION).await;
     // The operator's event about the dead executor is still there.
     assert_eq!(said["verdicts"][0]["id"], "spark/executor/oom-killed", "{said:#}");
