@@ -79,7 +79,7 @@ async fn when_no_way_works_the_error_lists_each_with_its_reason() {
     rig.cluster.deny("get", "pods/proxy");
     let error = client_error(rig.run::<Executors>("{}").await);
     assert_eq!(error.kind, Kind::Denied);
-    insta::assert_snapshot!(error, @r#"could not reach the Spark API of application spark-prod/etl-daily: pod IP: 10.42.0.17 is outside the allowed networks; add its network to `egress.allow` to permit it; UI service: no network is allowed, so `etl-daily-ui-svc.spark-prod.svc` is not looked up; add its network to `egress.allow`; API proxy: pods is forbidden: User "system:serviceaccount:paramedic:paramedic" cannot get resource "pods/proxy" in API group "" in the namespace "spark-prod"; grant its service account, in a Role of namespace spark-prod: {apiGroups: [""], resources: ["pods/proxy"], verbs: ["get"]}; History Server: none is configured (`history` of the cluster)"#);
+    insta::assert_snapshot!(error, @r#"could not reach the Spark API of application spark-prod/etl-daily: pod IP: 10.42.0.17 is outside the allowed networks; add its network to `egress.allow` to permit it; UI service: no network is allowed, so `etl-daily-ui-svc.spark-prod.svc` is not looked up; add its network to `egress.allow`; API proxy: pods "etl-daily-driver" is forbidden: User "system:serviceaccount:paramedic:paramedic" cannot get resource "pods/proxy" in API group "" in the namespace "spark-prod"; grant its service account, in a Role of namespace spark-prod: {apiGroups: [""], resources: ["pods/proxy"], verbs: ["get"]}; History Server: none is configured (`history` of the cluster)"#);
 }
 
 #[tokio::test]

@@ -202,8 +202,26 @@ pub(super) fn immutable(
     Err(Failure::invalid(resource, name, why))
 }
 
-/// Fills what the server fills.
+/// Fills what the server fills. A field of nothing is no field, in the kinds of Kubernetes itself.
 pub(super) fn defaults(resource: &'static Resource, object: &mut Value) {
+    fill(resource, object);
+    if !resource.custom() {
+        prune(object);
+    }
+}
+
+fn prune(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(prune);
+        }
+        Value::Array(items) => items.iter_mut().for_each(prune),
+        _ => {}
+    }
+}
+
+fn fill(resource: &'static Resource, object: &mut Value) {
     let fill = |place: &mut Value, field: &str, value: Value| {
         if place[field].is_null() {
             place[field] = value;

@@ -179,22 +179,7 @@ async fn dispatch(
         return Ok(known);
     }
     let address = Address::parse(&segments)?;
-    let watching =
-        parameters.iter().any(|(k, v)| k == "watch" && matches!(v.as_str(), "1" | "true"));
-    let verb = match (&head.method, address.name.is_empty()) {
-        (&Method::GET, false) => "get",
-        (&Method::GET, true) if watching => "watch",
-        (&Method::GET, true) => "list",
-        (&Method::POST, true) => "create",
-        (&Method::PUT, false) => "update",
-        (&Method::PATCH, false) => "patch",
-        (&Method::DELETE, false) => "delete",
-        (&Method::DELETE, true) => "deletecollection",
-        (method, _) => {
-            let why = format!("the server does not allow {method} here");
-            return Err(Failure::unexpected(405, "MethodNotAllowed", why));
-        }
-    };
+    let verb = verb(&head.method, &address, &parameters)?;
     let cluster = &server.cluster;
     cluster.allow(user.as_ref(), verb, &address, &parameters)?;
     let socket = websocket::asked(head)?;
@@ -244,6 +229,29 @@ async fn dispatch(
             Err(Failure::unexpected(404, "NotFound", why))
         }
     }
+}
+
+/// What a method means at an address, in the words of RBAC.
+fn verb(
+    method: &Method,
+    address: &Address,
+    parameters: &Parameters,
+) -> Result<&'static str, Failure> {
+    let watching = matches!(parameter(parameters, "watch"), "1" | "true");
+    Ok(match (method, address.name.is_empty()) {
+        (&Method::GET, false) => "get",
+        (&Method::GET, true) if watching => "watch",
+        (&Method::GET, true) => "list",
+        (&Method::POST, true) => "create",
+        (&Method::PUT, false) => "update",
+        (&Method::PATCH, false) => "patch",
+        (&Method::DELETE, false) => "delete",
+        (&Method::DELETE, true) => "deletecollection",
+        (method, _) => {
+            let why = format!("the server does not allow {method} here");
+            return Err(Failure::unexpected(405, "MethodNotAllowed", why));
+        }
+    })
 }
 
 impl Address {

@@ -192,27 +192,9 @@ fn replace(
     dry: bool,
     owner: &apply::Manager,
 ) -> Result<Value, Failure> {
-    let (resource, name) = (call.address.resource, &call.address.name);
+    let resource = call.address.resource;
     admission::place(call, &mut after)?;
-    let sent = after["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-    if !sent.is_empty() && before["metadata"]["resourceVersion"] != sent {
-        let why = format!(
-            "Operation cannot be fulfilled on {} \"{name}\": the object has been modified; please apply your changes to \
-             the latest version and try again",
-            resource.full_name()
-        );
-        return Err(Failure::new(409, "Conflict", why));
-    }
-    let uid = after["metadata"]["uid"].as_str().unwrap_or_default();
-    if !uid.is_empty() && before["metadata"]["uid"] != uid {
-        let why = format!(
-            "Operation cannot be fulfilled on {} \"{name}\": Precondition failed: UID in precondition: {uid}, UID in \
-             object meta: {}",
-            resource.full_name(),
-            before["metadata"]["uid"].as_str().unwrap_or_default()
-        );
-        return Err(Failure::new(409, "Conflict", why));
-    }
+    same_object(call, before, &after)?;
     if call.address.sub.first().is_some_and(|sub| sub == "status") {
         let status = after["status"].take();
         after = before.clone();
@@ -253,16 +235,46 @@ fn replace(
     if dry || apply::same(before, &after) {
         return Ok(if dry { after } else { before.clone() });
     }
-    let key: Key = (resource.store, call.address.namespace.clone(), name.clone());
-    let gone = !after["metadata"]["deletionTimestamp"].is_null()
-        && after["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty)
-        && !before["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty);
+    Ok(store(call, state, before, after))
+}
+
+/// Writes the new form; one whose last finalizer is taken away goes, unless a pod's kubelet still has to let go.
+fn store(call: &Call<'_>, state: &mut State, before: &Value, after: Value) -> Value {
+    let (namespace, name) = (&call.address.namespace, &call.address.name);
+    let key: Key = (call.address.resource.store, namespace.clone(), name.clone());
+    let held =
+        |object: &Value| !object["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty);
+    let gone = !after["metadata"]["deletionTimestamp"].is_null() && held(before) && !held(&after);
     let stored = state.write(key.clone(), after);
-    // The last finalizer held it; a pod's kubelet may still.
     if gone && stored["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0 {
         state.remove(&key);
     }
-    Ok(stored)
+    stored
+}
+
+/// The version and id that are sent, if any, are those of the stored object.
+fn same_object(call: &Call<'_>, before: &Value, after: &Value) -> Result<(), Failure> {
+    let (resource, name) = (call.address.resource, &call.address.name);
+    let sent = after["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+    if !sent.is_empty() && before["metadata"]["resourceVersion"] != sent {
+        let why = format!(
+            "Operation cannot be fulfilled on {} \"{name}\": the object has been modified; please apply your changes to \
+             the latest version and try again",
+            resource.full_name()
+        );
+        return Err(Failure::new(409, "Conflict", why));
+    }
+    let uid = after["metadata"]["uid"].as_str().unwrap_or_default();
+    if !uid.is_empty() && before["metadata"]["uid"] != uid {
+        let why = format!(
+            "Operation cannot be fulfilled on {} \"{name}\": Precondition failed: UID in precondition: {uid}, UID in \
+             object meta: {}",
+            resource.full_name(),
+            before["metadata"]["uid"].as_str().unwrap_or_default()
+        );
+        return Err(Failure::new(409, "Conflict", why));
+    }
+    Ok(())
 }
 
 fn keep(from: &Value, to: &mut Value, field: &str) {

@@ -51,6 +51,8 @@ async fn a_new_object_gets_what_the_server_owns_and_a_second_one_is_refused() {
     assert_eq!(phase, Some("Pending"));
     assert!(created.metadata.uid.is_some() && created.metadata.resource_version.is_some());
     assert_eq!(created.spec.unwrap().restart_policy.as_deref(), Some("Always"));
+    let stored = rig.cluster.get("pods", "spark-prod", "a").unwrap().to_string();
+    assert!(!stored.contains("null"), "{stored}");
     let again = rig.pods.create(&params, &as_pod(executor("a"))).await.unwrap_err();
     assert_eq!(message(again), "409 AlreadyExists: pods \"a\" already exists");
     let mut generated = executor("");
