@@ -5,6 +5,7 @@
 pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod diagnose;
 pub mod doctor;
 pub mod explain;
 pub mod incident;
@@ -40,6 +41,8 @@ enum Command {
     Serve(serve::Serve),
     #[cfg(feature = "demo")]
     Demo(demo::Demo),
+    #[command(subcommand)]
+    Diagnose(diagnose::Diagnose),
     /// Checks playbooks and signatures; with --config, the configuration and the on-call files too
     Check(Check),
     /// Says which playbooks an alert leads to, and why not the others
@@ -138,6 +141,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(serve) => serve.run().await,
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo.run().await,
+        Command::Diagnose(what) => what.run(&Clock::System, today, out).await,
         Command::Check(all) => all.run(now, today),
         Command::Explain(args) => explain::run(&args, today, out),
         Command::Test(args) => test::run(&args, today, out),

@@ -11,6 +11,7 @@ pub mod deliver;
 pub mod diagnose;
 mod effects;
 mod evidence;
+pub mod execution;
 pub mod files;
 pub mod heartbeats;
 pub mod intake;

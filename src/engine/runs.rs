@@ -3,38 +3,32 @@
 //! A crash keeps what is recorded and gives the rest one fresh deadline. A failed step never hides the others; what
 //! failed is said on the card.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use futures::{StreamExt as _, stream::FuturesUnordered};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Engine, change::Along, evidence, memory::Memory};
+use super::{
+    Engine,
+    change::Along,
+    evidence,
+    execution::{Execution, Recorded},
+    memory::Memory,
+};
 use crate::{
     domain::{
-        evidence::{Evidence, Findings, StepState},
+        evidence::{Evidence, StepState},
         incident::{Command, Incident, RunEnd},
-        redact,
         target::Target,
         template::Scope,
         verdict::{Owner, Verdict},
     },
-    ops::{lifecycle, metrics as names},
-    playbook::{
-        model::{Playbook, StepDef},
-        plan::{self, Ready},
-    },
-    steps::{Context, Effect, Failure},
+    ops::lifecycle,
+    playbook::{model::Playbook, plan},
     store::{Changes, Job, JobEnd, Run, RunState},
 };
 
-/// Steps of one run at once.
-const PARALLEL: usize = 6;
-/// Most text kept of one passage, bytes.
-const MAX_PASSAGE: usize = 512 * 1024;
-/// Most JSON kept of one step, bytes.
-const MAX_VALUE: usize = 512 * 1024;
 /// Distinct targets with the same user error within half an hour that make it a platform matter.
 const PLATFORM_WIDE: i64 = 3;
 
@@ -73,7 +67,7 @@ impl Engine {
         self.end_run(run, end, verdicts, caveats, evidence).await
     }
 
-    /// Runs what can run until all has ended or the time is over; records each end. Returns remarks for the card.
+    /// Runs the playbook's steps; records each end with the job's fence. Returns remarks for the card.
     async fn drive(
         &self,
         run: &Run,
@@ -83,133 +77,32 @@ impl Engine {
         limit: Duration,
         holding: (i64, i64),
     ) -> anyhow::Result<Vec<String>> {
-        let over = self.clock.sleep(limit);
-        tokio::pin!(over);
-        let mut running = BTreeSet::new();
-        let mut flying = FuturesUnordered::new();
-        loop {
-            let now = plan::progress(playbook, base, evidence, &running);
-            if !now.skipped.is_empty() {
-                self.record(run, &now.skipped, holding).await?;
-                evidence.extend(now.skipped);
-                continue;
-            }
-            if now.finished {
-                return Ok(now.remarks);
-            }
-            for ready in now.ready.into_iter().take(PARALLEL.saturating_sub(running.len())) {
-                running.insert(ready.key.clone());
-                flying.push(self.run_step(run, &playbook.steps[ready.step], ready, holding));
-            }
-            tokio::select! {
-                Some(ended) = flying.next() => {
-                    let ended = ended?;
-                    running.remove(&ended.step);
-                    self.record(run, std::slice::from_ref(&ended), holding).await?;
-                    evidence.push(ended);
-                }
-                () = &mut over => {
-                    let reason = format!("the playbook's deadline of {limit:?} was over");
-                    let rest = plan::abandon(playbook, base, evidence, &reason);
-                    self.record(run, &rest, holding).await?;
-                    evidence.extend(rest);
-                    return Ok([now.remarks, vec![format!("playbook {}: {reason}", playbook.name)]].concat());
-                }
-            }
-        }
-    }
-
-    async fn record(
-        &self,
-        run: &Run,
-        ended: &[Evidence],
-        holding: (i64, i64),
-    ) -> anyhow::Result<()> {
-        let steps = ended.iter().map(|evidence| (run.id.clone(), evidence.clone())).collect();
-        let changes = Changes { steps, holding: Some(holding), ..Changes::default() };
-        Ok(self.store.commit(changes, self.now()).await?)
-    }
-
-    /// One step, with its retries; its failure is evidence, never an error.
-    async fn run_step(
-        &self,
-        run: &Run,
-        step: &StepDef,
-        ready: Ready,
-        holding: (i64, i64),
-    ) -> anyhow::Result<Evidence> {
-        let started = self.clock.monotonic();
-        if step.spec.effect() == Effect::Once {
-            // If we die now, nobody knows whether it happened: a person decides, it is never repeated.
-            let reason = "it was started and its outcome is not known";
-            let uncertain = plan::without(step, ready.key.clone(), StepState::Uncertain, reason);
-            self.record(run, &[uncertain], holding).await?;
-        }
-        let (state, reason, findings) = match self.attempts(run, step, &ready).await {
-            Ok(findings) => (StepState::Done, String::new(), bounded(findings).await?),
-            Err(Failure::Skipped(reason)) => (StepState::Skipped, reason, Findings::default()),
-            Err(failure @ Failure::Client(_)) => {
-                (StepState::Failed, failure.to_string(), Findings::default())
-            }
-        };
-        let took = self.clock.monotonic().saturating_sub(started);
-        let kind = step.spec.kind();
-        let label = match state {
-            StepState::Done => "done",
-            StepState::Skipped => "skipped",
-            StepState::Failed => "failed",
-            StepState::Uncertain => "uncertain",
-        };
-        metrics::counter!(names::STEPS, "kind" => kind, "state" => label).increment(1);
-        metrics::histogram!(names::STEP_SECONDS, "kind" => kind).record(took.as_secs_f64());
-        tracing::info!(incident.id = %run.incident, step.kind = kind, step.key = ready.key, state = label, reason, "step ended");
-        Ok(Evidence {
-            step: ready.key,
-            kind: kind.to_owned(),
-            state,
-            reason: redact::redact(&reason).into_owned(),
-            findings,
-            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        })
-    }
-
-    async fn attempts(
-        &self,
-        run: &Run,
-        step: &StepDef,
-        ready: &Ready,
-    ) -> Result<Findings, Failure> {
         let name = run.target.as_ref().map_or(run.cluster.as_str(), Target::cluster);
         let cluster = self.clusters.for_label(name);
         let memory = Memory::new(self, run.incident, &run.playbook);
-        let idempotency_key = format!("{}/{}", run.id, ready.key);
-        let context = Context {
-            scope: &ready.scope,
+        let execution = Execution {
+            id: &run.id,
+            playbook,
+            base,
             target: run.target.as_ref(),
             cluster: cluster.map(AsRef::as_ref),
             http: &self.http,
             memory: &memory,
             clock: &self.clock,
-            idempotency_key: &idempotency_key,
         };
-        let mut attempt = 0;
-        loop {
-            let once = tokio::time::timeout(step.timeout, step.spec.run(&context)).await;
-            let outcome = once.unwrap_or_else(|_| Err(too_slow(step)));
-            let again = match &outcome {
-                Err(Failure::Client(error)) => {
-                    error.kind.is_transient()
-                        && attempt < step.retries
-                        && step.spec.effect() != Effect::Once
-                }
-                Ok(_) | Err(Failure::Skipped(_)) => false,
-            };
-            if !again {
-                return outcome;
-            }
-            self.clock.sleep(Duration::from_millis(500 << attempt.min(4))).await;
-            attempt += 1;
-        }
+        let record = |ended| -> Recorded<'_> { Box::pin(self.record(run, ended, holding)) };
+        execution.drive(evidence, limit, &record).await
+    }
+
+    async fn record(
+        &self,
+        run: &Run,
+        ended: Vec<Evidence>,
+        holding: (i64, i64),
+    ) -> anyhow::Result<()> {
+        let steps = ended.into_iter().map(|evidence| (run.id.clone(), evidence)).collect();
+        let changes = Changes { steps, holding: Some(holding), ..Changes::default() };
+        Ok(self.store.commit(changes, self.now()).await?)
     }
 
     async fn end_run(
@@ -274,37 +167,6 @@ fn base_scope(run: &Run, incident: &Incident) -> Scope {
         "since": incident.since.to_string(),
     });
     plan::run_scope(scope, run.target.as_ref(), incident)
-}
-
-fn too_slow(step: &StepDef) -> Failure {
-    Failure::Client(crate::clients::Error::new(
-        crate::clients::Kind::Timeout,
-        format!("finish {} in time", step.spec.kind()),
-        format!("no answer within {:?}", step.timeout),
-    ))
-}
-
-/// Redacted and capped: what is kept of a step.
-async fn bounded(mut findings: Findings) -> anyhow::Result<Findings> {
-    lifecycle::blocking(move || {
-        for passage in &mut findings.passages {
-            if passage.text.len() > MAX_PASSAGE {
-                // The end of a log says more than its beginning.
-                let from = passage.text.ceil_char_boundary(passage.text.len() - MAX_PASSAGE);
-                passage.text.drain(..from);
-                passage.cut = true;
-            }
-            passage.text = redact::redact(&passage.text).into_owned();
-        }
-        redact::redact_json(&mut findings.value);
-        findings.summary = redact::redact(&findings.summary).into_owned();
-        if findings.value.to_string().len() > MAX_VALUE {
-            findings.value = Value::Null;
-            findings.summary.push_str(" (result too large to keep)");
-        }
-        findings
-    })
-    .await
 }
 
 /// What a step wants said beside its findings: the texts of its output `remarks`.

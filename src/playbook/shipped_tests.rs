@@ -58,26 +58,26 @@ fn every_real_log_gets_its_verdict_and_a_healthy_one_none() {
         .collect();
     insta::assert_snapshot!(said.join("\n"), @r"
         driver-executor-lost-kill9           spark/executor/killed
-        driver-executor-oom                  spark/executor/heap-oom > spark/user/exception
+        driver-executor-oom                  spark/executor/heap-oom
         driver-fetchfailed-executor-killed   spark/executor/killed > spark/shuffle/fetch-failed
         driver-hb-timeout                    spark/executor/heartbeat-timeout
         driver-healthy                       
-        driver-hms-down                      hive/down > spark/user/exception
-        driver-jdbc-classnotfound            spark/driver/class-missing > spark/user/exception
+        driver-hms-down                      hive/down
+        driver-jdbc-classnotfound            spark/driver/class-missing
         driver-k8s-cluster-submit            
-        driver-k8s-executor-oom              spark/executor/heap-oom > spark/executor/max-failures > spark/user/exception
+        driver-k8s-executor-oom              spark/executor/heap-oom > spark/executor/max-failures
         driver-k8slost                       spark/executor/oom-killed
         driver-lclost                        spark/executor/killed
-        driver-nospace                       spark/storage/scratch-disk-full > spark/user/exception
-        driver-path-missing                  spark/sql/analysis-error > spark/user/exception
+        driver-nospace                       spark/storage/scratch-disk-full
+        driver-path-missing                  spark/sql/analysis-error
         driver-py-crash                      spark/user/exception
-        driver-s3a-nojar                     spark/driver/class-missing > spark/user/exception
-        driver-standalone-worker-stopped     spark/executor/decommissioned > spark/user/exception
-        driver-table-missing                 spark/sql/analysis-error > spark/user/exception
+        driver-s3a-nojar                     spark/driver/class-missing
+        driver-standalone-worker-stopped     spark/executor/decommissioned
+        driver-table-missing                 spark/sql/analysis-error
         executor-eoom                        spark/executor/heap-oom
         executor-etl-daily                   
         executor-nightly-report              spark/user/exception
-        executor-poddel                      spark/executor/decommissioned > spark/python/worker-crash
+        executor-poddel                      spark/executor/decommissioned
         executor-quota                       spark/user/exception
         local-bcast                          spark/sql/broadcast-timeout
         local-disk                           spark/storage/scratch-disk-full

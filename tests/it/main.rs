@@ -16,6 +16,7 @@ mod channels;
 mod cli_incident;
 mod cli_store;
 mod clusters;
+mod diagnose;
 mod doctor;
 mod engine;
 mod fakes;

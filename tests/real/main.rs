@@ -15,6 +15,7 @@ mod chat;
 mod daemon;
 mod database;
 mod diagnosis;
+mod failures;
 mod homeserver;
 mod kubectl;
 mod kubernetes;

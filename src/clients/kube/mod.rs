@@ -101,6 +101,11 @@ impl Client {
         Self::from_config(Config::new(uri), operation)
     }
 
+    /// The namespace of the context, or of the pod's own service account.
+    pub fn default_namespace(&self) -> &str {
+        self.inner.default_namespace()
+    }
+
     fn from_config(mut config: Config, operation: &str) -> Result<Self> {
         // Retries are the engine's: hidden ones would eat a step's deadline.
         config.default_retry = false;

@@ -210,6 +210,18 @@ async fn list(kube: &Client, namespace: &str, labels: String) -> Result<Vec<Pod>
 }
 
 impl Record {
+    /// Reads an operator's object as the API server gives it; `None` for objects of no operator.
+    pub fn of_object(object: &Value) -> Option<Self> {
+        let group = object["apiVersion"].as_str().unwrap_or_default().split('/').next();
+        let runner = match (object["kind"].as_str().unwrap_or_default(), group) {
+            ("SparkApplication", Some(APACHE)) => Runner::Apache,
+            ("SparkApplication", _) => Runner::Kubeflow,
+            ("SparkConnect", _) => Runner::Connect,
+            _ => return None,
+        };
+        Some(Self::of(runner, object))
+    }
+
     fn of(runner: Runner, object: &Value) -> Self {
         let text = |pointer: &str| {
             object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()

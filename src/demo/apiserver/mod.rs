@@ -238,14 +238,13 @@ async fn dispatch(
     }
 }
 
-/// What is asked of the address, as roles name it.
+/// What a method means at an address, in the words of RBAC.
 fn verb(
     method: &Method,
     address: &Address,
     parameters: &Parameters,
 ) -> Result<&'static str, Failure> {
-    let watching =
-        parameters.iter().any(|(k, v)| k == "watch" && matches!(v.as_str(), "1" | "true"));
+    let watching = matches!(parameter(parameters, "watch"), "1" | "true");
     Ok(match (method, address.name.is_empty()) {
         (&Method::GET, false) => "get",
         (&Method::GET, true) if watching => "watch",

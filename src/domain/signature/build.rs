@@ -9,7 +9,7 @@ use super::{
     Book, Condition, Signature,
     glob::{covers, is_id},
     literal,
-    scan::{Pattern, Scanner},
+    scan::{Keep, Pattern, Scanner},
     spec::{self, Spec},
 };
 use crate::domain::{suggest::closest, template::Text};
@@ -85,6 +85,8 @@ impl Builder {
             all,
             any,
             none,
+            overcome_by,
+            last_resort,
             condition,
             remedy,
             docs,
@@ -117,12 +119,13 @@ impl Builder {
             }
         }
         let mut captures = vec!["cause".to_owned(), "source".to_owned(), "count".to_owned()];
-        let mut group = |builder: &mut Self, list: Vec<spec::Condition>| -> Vec<Condition> {
-            list.into_iter().filter_map(|c| builder.condition(file, c, &mut captures)).collect()
+        let keep = if overcome_by.is_empty() { Keep::First } else { Keep::FirstAndNewest };
+        let mut group = |list: Vec<spec::Condition>, keep, captures: &mut Vec<String>| {
+            list.into_iter().filter_map(|c| self.condition(file, c, keep, captures)).collect()
         };
-        let (all, any) = (group(self, all), group(self, any));
-        let none =
-            none.into_iter().filter_map(|c| self.condition(file, c, &mut Vec::new())).collect();
+        let (all, any) = (group(all, keep, &mut captures), group(any, keep, &mut captures));
+        let none = group(none, Keep::First, &mut Vec::new());
+        let overcome_by = group(overcome_by, Keep::Newest, &mut Vec::new());
         Signature {
             title: self.text(file, &title, &captures),
             remedy: self.text(file, &remedy, &captures),
@@ -133,6 +136,8 @@ impl Builder {
             all,
             any,
             none,
+            overcome_by,
+            last_resort,
             condition,
             docs: docs.map(|docs| docs.value),
         }
@@ -142,9 +147,10 @@ impl Builder {
         &mut self,
         file: &str,
         spec: spec::Condition,
+        keep: Keep,
         captures: &mut Vec<String>,
     ) -> Option<Condition> {
-        let spec::Condition { origins, line, then, within, confidence } = spec;
+        let spec::Condition { origins, by, line, unless, then, within, confidence } = spec;
         if origins.is_empty() {
             self.problem(file, &line, "`in` is empty; say where to look");
         }
@@ -157,6 +163,10 @@ impl Builder {
             self.problem(file, within, "`within` is 1 to 200 lines");
         }
         let regex = self.regex(file, &line)?;
+        let unless = match &unless {
+            None => None,
+            Some(unless) => Some(self.regex(file, unless)?),
+        };
         let then = match &then {
             None => None,
             Some(then) => Some((self.regex(file, then)?, within.map_or(WITHIN, |w| w.value))),
@@ -171,7 +181,8 @@ impl Builder {
         };
         let regexes = std::iter::once(&regex).chain(then.as_ref().map(|(regex, _)| regex));
         captures.extend(regexes.flat_map(|r| r.capture_names().flatten().map(ToOwned::to_owned)));
-        self.patterns.push(Pattern { origins, line: regex, then, literals });
+        let line = regex;
+        self.patterns.push(Pattern { origins, by, line, unless, then, literals, keep });
         Some(Condition {
             pattern: self.patterns.len() - 1,
             confidence: confidence.map(|c| c.value),

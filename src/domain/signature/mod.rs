@@ -5,6 +5,7 @@
 //! signature and never in a circle. Precision comes first: a healthy application has no verdict.
 
 mod build;
+mod entry;
 mod glob;
 mod literal;
 mod prepare;
@@ -16,13 +17,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use self::scan::{Hit, Scanner};
+use self::scan::{Hit, Piece, Scanner};
 pub use self::{
     build::Problem,
     glob::{covers, is_id},
 };
 use super::{
-    evidence::{Evidence, Passage, StepState},
+    evidence::{Evidence, Origin, StepState},
     expr::{Expr, Truth},
     redact::redact,
     template::{Scope, Text},
@@ -54,6 +55,8 @@ struct Signature {
     all: Vec<Condition>,
     any: Vec<Condition>,
     none: Vec<Condition>,
+    overcome_by: Vec<Condition>,
+    last_resort: bool,
     condition: Option<Expr>,
     remedy: Text,
     docs: Option<String>,
@@ -82,17 +85,115 @@ impl Book {
     /// documented. `wanted` holds ids or globs; empty means all.
     pub fn diagnose(&self, evidence: &[Evidence], wanted: &[String]) -> Vec<Verdict> {
         let done = || evidence.iter().filter(|e| e.state == StepState::Done);
-        let passages: Vec<&Passage> = done().flat_map(|e| &e.findings.passages).collect();
-        let hits = self.scanner.scan(&passages);
-        let scope = found(done());
-        let matched: Vec<(Verdict, usize)> = self
+        let mut search = self.search();
+        for passage in done().flat_map(|e| &e.findings.passages) {
+            let single = !passage.text.trim_end().contains('\n');
+            let source = search.source(passage.origin, &passage.source, single);
+            search.read(source, 1, &passage.text);
+        }
+        search.verdicts(&found(done()), wanted)
+    }
+
+    /// Starts a search through texts that need not be in memory at once.
+    pub fn search(&self) -> Search<'_> {
+        Search { book: self, sources: Vec::new(), hits: self.scanner.nothing() }
+    }
+
+    /// Every signature, sorted by id.
+    pub fn cards(&self) -> impl Iterator<Item = Card<'_>> {
+        self.signatures.iter().map(|s| Card {
+            id: &s.id,
+            title: s.title.source(),
+            owner: s.owner,
+            confidence: s.confidence,
+            explains: &s.explains,
+            last_resort: s.last_resort,
+            remedy: s.remedy.source(),
+            docs: s.docs.as_deref(),
+        })
+    }
+}
+
+/// A signature as documentation shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Card<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// The title's template.
+    pub title: &'a str,
+    /// Who has to act.
+    pub owner: Owner,
+    /// From 0 to 1; single conditions may say otherwise.
+    pub confidence: f64,
+    /// Ids of the symptoms it accounts for.
+    pub explains: &'a [String],
+    /// Left out when one of its causes was found.
+    pub last_resort: bool,
+    /// The remedy's template.
+    pub remedy: &'a str,
+    /// A page with more.
+    pub docs: Option<&'a str>,
+}
+
+/// A search under way: sources are read piece by piece, then judged together. It keeps a bounded number of bounded lines
+/// per signature, whatever it reads.
+#[derive(Debug)]
+pub struct Search<'a> {
+    book: &'a Book,
+    sources: Vec<Source>,
+    hits: Vec<Vec<Hit>>,
+}
+
+#[derive(Debug)]
+struct Source {
+    origin: Origin,
+    name: String,
+    /// A single line has no number worth telling.
+    single: bool,
+}
+
+impl Search<'_> {
+    /// Names a source of text; `single` when it is one line.
+    pub fn source(&mut self, origin: Origin, name: &str, single: bool) -> usize {
+        self.sources.push(Source { origin, name: name.to_owned(), single });
+        self.sources.len() - 1
+    }
+
+    /// Reads a piece of a source, in order. A piece of a log starts where a log entry starts ([`starts_entry`]), so that
+    /// no entry is read in halves. `first_line` is its first line's number, from 1.
+    pub fn read(&mut self, source: usize, first_line: u32, text: &str) {
+        let Some(Source { origin, .. }) = self.sources.get(source) else { return };
+        let piece = Piece { source, origin: *origin, first_line, text };
+        self.book.scanner.scan(piece, &mut self.hits);
+    }
+
+    fn verdicts(self, scope: &Scope, wanted: &[String]) -> Vec<Verdict> {
+        let Self { book, sources, hits } = self;
+        let wanted = |id: &str| wanted.is_empty() || wanted.iter().any(|glob| covers(glob, id));
+        let mut matched: Vec<(Verdict, usize)> = book
             .signatures
             .iter()
-            .filter(|s| wanted.is_empty() || wanted.iter().any(|glob| covers(glob, &s.id)))
-            .filter_map(|signature| signature.judge(&hits, &passages, &scope))
+            .filter_map(|signature| signature.judge(&hits, &sources, scope))
             .collect();
+        let explained: Vec<String> =
+            matched.iter().flat_map(|(verdict, _)| verdict.explains.clone()).collect();
+        let last: Vec<&str> =
+            book.signatures.iter().filter(|s| s.last_resort).map(|s| s.id.as_str()).collect();
+        // A cause that was not asked for is one all the same: the form it ended in is still no verdict.
+        matched.retain(|(v, _)| !(last.contains(&v.id.as_str()) && explained.contains(&v.id)));
+        matched.retain(|(v, _)| wanted(&v.id));
         rank::rank(matched)
     }
+
+    /// What is wrong, by all that was read, as in [`Book::diagnose`].
+    pub fn end(self) -> Vec<Verdict> {
+        self.verdicts(&found(std::iter::empty()), &[])
+    }
+}
+
+/// True for a line that starts a log entry: a classic one, or a structured one.
+pub fn starts_entry(line: &str) -> bool {
+    prepare::starts_entry(line)
 }
 
 /// `found.<kind>`: results of every step of that kind, dots as underscores.
@@ -110,42 +211,51 @@ impl Signature {
     fn judge(
         &self,
         hits: &[Vec<Hit>],
-        passages: &[&Passage],
+        sources: &[Source],
         scope: &Scope,
     ) -> Option<(Verdict, usize)> {
-        let seen = |condition: &&Condition| !hits[condition.pattern].is_empty();
-        let any: Vec<&Condition> = self.any.iter().filter(seen).collect();
-        let holds = self.all.iter().all(|c| seen(&c))
+        let live = |condition: &Condition| -> Vec<&Hit> {
+            hits[condition.pattern].iter().filter(|hit| !self.is_overcome(hit, hits)).collect()
+        };
+        let all: Vec<(&Condition, Vec<&Hit>)> = self.all.iter().map(|c| (c, live(c))).collect();
+        let mut any: Vec<(&Condition, Vec<&Hit>)> = self.any.iter().map(|c| (c, live(c))).collect();
+        any.retain(|(_, lines)| !lines.is_empty());
+        let holds = all.iter().all(|(_, lines)| !lines.is_empty())
             && (self.any.is_empty() || !any.is_empty())
-            && !self.none.iter().any(|c| seen(&c))
+            && !self.none.iter().any(|c| !hits[c.pattern].is_empty())
             && self.condition.as_ref().is_none_or(|expr| expr.test(scope) == Truth::Yes);
         if !holds {
             return None;
         }
-        let matched: Vec<&Condition> = self.all.iter().chain(any).collect();
+        let matched: Vec<(&Condition, Vec<&Hit>)> = all.into_iter().chain(any).collect();
         let confidence = matched
             .iter()
-            .map(|condition| condition.confidence.unwrap_or(self.confidence))
+            .map(|(condition, _)| condition.confidence.unwrap_or(self.confidence))
             .fold(0.0, f64::max);
-        let lists: Vec<&[Hit]> = matched.iter().map(|c| hits[c.pattern].as_slice()).collect();
-        let count = lists.iter().map(|list| list.len()).sum();
-        let names = names(&lists, passages, count);
+        let lists: Vec<Vec<&Hit>> = matched.into_iter().map(|(_, lines)| lines).collect();
+        let count = lists.iter().map(Vec::len).sum();
+        let names = names(&lists, sources, count);
         let verdict = Verdict {
             id: self.id.clone(),
             title: redact(&one_line(&self.title.fill(&names))).into_owned(),
             confidence,
             owner: self.owner,
-            evidence: quotes(&lists, passages),
+            evidence: quotes(&lists, sources),
             remedy: redact(&self.remedy.fill(&names)).into_owned(),
             explains: self.explains.clone(),
             docs: self.docs.clone(),
         };
         Some((verdict, count))
     }
+
+    fn is_overcome(&self, hit: &Hit, hits: &[Vec<Hit>]) -> bool {
+        let later = |other: &Hit| other.source == hit.source && other.number > hit.number;
+        self.overcome_by.iter().any(|condition| hits[condition.pattern].iter().any(later))
+    }
 }
 
 /// What titles and remedies can name: each capture's distinct values, `cause`, `source` and `count`.
-fn names(lists: &[&[Hit]], passages: &[&Passage], count: usize) -> Map<String, Value> {
+fn names(lists: &[Vec<&Hit>], sources: &[Source], count: usize) -> Map<String, Value> {
     let mut values: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut add = |name, value: &str| {
         let value: String = value.trim().chars().take(200).collect();
@@ -154,16 +264,16 @@ fn names(lists: &[&[Hit]], passages: &[&Passage], count: usize) -> Map<String, V
             list.push(value);
         }
     };
-    for hit in lists.iter().copied().flatten() {
+    for hit in lists.iter().flatten() {
         for (name, value) in &hit.captures {
             add(name, value);
         }
     }
-    if let Some((_, cause)) = lists.iter().copied().flatten().find_map(|hit| hit.cause.as_ref()) {
+    if let Some((_, cause)) = lists.iter().flatten().find_map(|hit| hit.cause.as_ref()) {
         add("cause", cause);
     }
-    if let Some(hit) = lists.iter().copied().flatten().next() {
-        add("source", &passages[hit.passage].source);
+    if let Some(hit) = lists.iter().flatten().next() {
+        add("source", &sources[hit.source].name);
     }
     add("count", &count.to_string());
     values.into_iter().map(|(name, list)| (name.to_owned(), joined(&list).into())).collect()
@@ -177,21 +287,20 @@ fn joined(list: &[String]) -> String {
 }
 
 /// At most [`MOST_QUOTES`]: the first hit of every condition with what belongs to it, then further hits.
-fn quotes(lists: &[&[Hit]], passages: &[&Passage]) -> Vec<Quote> {
-    let longest = lists.iter().map(|list| list.len()).max().unwrap_or(0);
+fn quotes(lists: &[Vec<&Hit>], sources: &[Source]) -> Vec<Quote> {
+    let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
     let in_turn = (0..longest).flat_map(|nth| lists.iter().filter_map(move |list| list.get(nth)));
     let mut quotes: Vec<Quote> = Vec::new();
     for hit in in_turn.take(MOST_QUOTES * 4) {
-        let passage = passages[hit.passage];
+        let source = &sources[hit.source];
         let cause =
             hit.cause.as_ref().map(|(number, text)| (*number, format!("Caused by: {text}")));
         let lines = [Some((hit.number, hit.text.clone())), hit.then.clone(), cause];
         for (number, text) in lines.into_iter().flatten() {
-            let single = !passage.text.trim_end().contains('\n');
             let quote = Quote {
-                origin: passage.origin,
-                source: passage.source.clone(),
-                line: if single { 0 } else { number },
+                origin: source.origin,
+                source: source.name.clone(),
+                line: if source.single { 0 } else { number },
                 quote: cut(&redact(text.trim_end())),
             };
             if quotes.len() < MOST_QUOTES && !quotes.contains(&quote) {

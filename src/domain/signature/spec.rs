@@ -43,6 +43,13 @@ pub struct Spec {
     /// None of these may match.
     #[serde(default)]
     pub none: Vec<Condition>,
+    /// A later line of the same log that shows it was overcome: matches before it do not count. `then` and `confidence`
+    /// mean nothing here.
+    #[serde(default)]
+    pub overcome_by: Vec<Condition>,
+    /// Names only the form a failure ended in. It is left out when one of its causes was found.
+    #[serde(default)]
+    pub last_resort: bool,
     /// Must hold too; over `found.<kind>`, the list of results of every step of that kind (`found.spark_executors`).
     #[serde(default, rename = "if")]
     pub condition: Option<Expr>,
@@ -62,9 +69,18 @@ pub struct Condition {
     /// Where to look.
     #[serde(rename = "in")]
     pub origins: Vec<Origin>,
+    /// The line must belong to a log entry of one of these loggers (the last part of its name: `TaskSetManager`). Then
+    /// `line` is matched against the entry's message, or a line below it, and a line that only quotes a log never fits.
+    /// `uncaught` is the trace of an exception that nobody caught: `Traceback`, `Exception in thread "main"`.
+    #[serde(default)]
+    pub by: Vec<String>,
     /// A regex that matches within one line; named groups become captures. It needs a fixed part of four characters.
     #[schemars(with = "String")]
     pub line: Spanned<String>,
+    /// A regex that must not match in the same line.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub unless: Option<Spanned<String>>,
     /// A regex that must match later in that line, or in a following line of the same log entry.
     #[serde(default)]
     #[schemars(with = "Option<String>")]

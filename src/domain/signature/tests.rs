@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::domain::evidence::{Findings, Origin};
+use crate::domain::evidence::{Findings, Origin, Passage};
 
 fn book(yaml: &str) -> Result<Book, Vec<Problem>> {
     let file: spec::File = serde_saphyr::from_str(yaml).unwrap();
@@ -204,12 +204,14 @@ fn the_scan_finds_exactly_what_trying_every_line_would_find() {
         ["Lost executor (\\S+)", "exit code (\\d+)\\(", "FetchFailed|Evicted", "reason: O+MKilled"];
     let text = "x Lost executor 1 Lost executor 2\nexit code 137(SIG\nexit code x(\nFetchFailed Evicted\nEvicted\n\
                 reason: OOMKilled\nreason: OMKilled Lost executor";
-    let passage = Passage::new(Origin::DriverLog, "d", text);
     let scanner = Scanner::new(
         patterns
             .iter()
             .map(|line| scan::Pattern {
                 origins: vec![Origin::DriverLog],
+                by: vec![],
+                unless: None,
+                keep: scan::Keep::First,
                 line: regex::Regex::new(line).unwrap(),
                 then: None,
                 literals: literal::required(line).unwrap(),
@@ -217,11 +219,68 @@ fn the_scan_finds_exactly_what_trying_every_line_would_find() {
             .collect(),
     )
     .unwrap();
-    let hits = scanner.scan(&[&passage]);
+    let mut hits = scanner.nothing();
+    let piece = Piece { source: 0, origin: Origin::DriverLog, first_line: 1, text };
+    scanner.scan(piece, &mut hits);
     for (pattern, hits) in patterns.iter().zip(hits) {
         let regex = regex::Regex::new(pattern).unwrap();
         let expected: Vec<&str> = text.lines().filter(|line| regex.is_match(line)).collect();
         let found: Vec<&str> = hits.iter().map(|hit| hit.text.as_str()).collect();
         assert_eq!(found, expected, "{pattern}");
     }
+}
+
+const HANDLED: &str = r"
+signatures:
+  - id: test/form
+    title: It ended in {{error}}
+    owner: user
+    confidence: 0.9
+    last_resort: true
+    any: [{ in: [driver_log], line: '^Traceback', then: '^(?P<error>\w+Error)' }]
+    overcome_by: [{ in: [driver_log], by: [SparkContext], line: '^Starting job' }]
+    remedy: x
+  - id: test/cause
+    title: y
+    owner: infra
+    confidence: 0.5
+    explains: [test/form]
+    any: [{ in: [event], line: 'Evicted pod' }]
+    remedy: x
+";
+
+#[test]
+fn what_was_overcome_later_does_not_count_and_a_form_gives_way_to_its_cause() {
+    let book = book(HANDLED).unwrap();
+    let ids = |log: &str, event: &str| {
+        let passages = vec![
+            Passage::new(Origin::DriverLog, "d", log),
+            Passage::new(Origin::Event, "e", event),
+        ];
+        let verdicts = book.diagnose(&[evidence("kube.logs", json!({}), passages)], &[]);
+        verdicts.iter().map(|v| v.title.clone()).collect::<Vec<_>>().join(", ")
+    };
+    let caught = "Traceback\nKeyError: a\n";
+    let goes_on = "26/01/01 10:00:00 INFO SparkContext: Starting job: count\n";
+    assert_eq!(ids(caught, ""), "It ended in KeyError");
+    assert_eq!(ids(&format!("{caught}{goes_on}"), ""), "");
+    assert_eq!(ids(&format!("{caught}{goes_on}Traceback\nOSError: b"), ""), "It ended in OSError");
+    assert_eq!(ids(&format!("{goes_on}{caught}"), ""), "It ended in KeyError");
+    assert_eq!(ids(caught, "Evicted pod"), "y");
+    let many = format!("{}{goes_on}Traceback\nOSError: b", caught.repeat(500));
+    assert_eq!(ids(&many, ""), "It ended in OSError");
+}
+
+#[test]
+fn a_text_read_in_pieces_gives_the_verdict_of_the_whole() {
+    let book = book(TWO).unwrap();
+    let entry = "26/01/01 Lost executor 1 on h:\n\treason: OOMKilled\n";
+    let log = entry.repeat(3);
+    let mut search = book.search();
+    let source = search.source(Origin::DriverLog, "d", false);
+    for nth in 0..3 {
+        search.read(source, 1 + nth * 2, entry);
+    }
+    let whole = [evidence("kube.logs", json!({}), vec![Passage::new(Origin::DriverLog, "d", log)])];
+    assert_eq!(search.end(), book.diagnose(&whole, &[]));
 }

@@ -239,6 +239,11 @@ fn fill(source: &str, scope: &Scope) -> Result<String, String> {
 pub struct Text(String);
 
 impl Text {
+    /// As it was written.
+    pub fn source(&self) -> &str {
+        &self.0
+    }
+
     /// Checks it; its holes may read only these names.
     pub fn parse(source: &str, roots: &[&str]) -> Result<Self, String> {
         for reference in references(source).map_err(|error| error.message)? {

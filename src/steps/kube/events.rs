@@ -209,6 +209,11 @@ pub(super) fn merge(events: impl Iterator<Item = Event>) -> Vec<Event> {
     events
 }
 
+/// Events as passages, repeats counted once, newest last.
+pub(crate) fn passages(events: Vec<Event>) -> Vec<Passage> {
+    merge(events.into_iter()).iter().map(passage).collect()
+}
+
 pub(super) fn passage(event: &Event) -> Passage {
     let times = if event.count > 1 { format!(" ({} times)", event.count) } else { String::new() };
     let Event { reason, kind, name, message, .. } = event;

@@ -20,7 +20,7 @@ mod selector;
 mod text;
 mod which;
 
-pub(in crate::steps) use passages::pod_passages;
+pub(crate) use passages::pod_passages;
 pub use selector::{LabelValue, Selector};
 pub use text::{Pattern, Since};
 pub use which::Role;

@@ -17,7 +17,7 @@ use crate::{
 const MAX_MESSAGE: usize = 1_000;
 
 /// Everything noteworthy about a pod; nothing for a pod that simply runs.
-pub(in crate::steps) fn pod_passages(pod: &Pod) -> Vec<Passage> {
+pub(crate) fn pod_passages(pod: &Pod) -> Vec<Passage> {
     let mut lines = vec![];
     let name = &pod.name;
     if !pod.reason.is_empty()

@@ -147,16 +147,7 @@ fn passages(
     driver: Option<&Pod>,
     answer: Option<&Answer>,
 ) -> Vec<Passage> {
-    let mut passages = vec![];
-    if let Some(found) = operator.filter(|found| !found.state.is_empty()) {
-        let message = match one_line(&found.error_message, 2_000) {
-            text if text.is_empty() => text,
-            text => format!(" errorMessage={text}"),
-        };
-        let kind = found.runner.kind();
-        let text = format!("{kind}/{} state={}{message}", found.name, found.state);
-        passages.push(Passage::new(Origin::Object, format!("{kind} {}", found.name), text));
-    }
+    let mut passages: Vec<Passage> = operator.and_then(operator_passage).into_iter().collect();
     passages.extend(driver.into_iter().flat_map(pod_passages));
     if let Some(answer) = answer {
         let run = Run::new(answer);
@@ -169,6 +160,21 @@ fn passages(
         passages.push(Passage::new(Origin::SparkRest, format!("application {}", answer.id), text));
     }
     passages
+}
+
+/// The operator's record as one canonical line: `SparkApplication/<name> state=<state> errorMessage=<message>`; none while
+/// the operator has said nothing.
+pub(crate) fn operator_passage(found: &Record) -> Option<Passage> {
+    if found.state.is_empty() {
+        return None;
+    }
+    let message = match one_line(&found.error_message, 2_000) {
+        text if text.is_empty() => text,
+        text => format!(" errorMessage={text}"),
+    };
+    let kind = found.runner.kind();
+    let text = format!("{kind}/{} state={}{message}", found.name, found.state);
+    Some(Passage::new(Origin::Object, format!("{kind} {}", found.name), text))
 }
 
 fn summary(output: &Output) -> String {

@@ -126,7 +126,7 @@ fn report(answers: Vec<Answer>, state: State, via: Via) -> (Output, Vec<Passage>
 }
 
 /// The reason stays whole: on Kubernetes it has several lines, and signatures want all of them.
-fn passage(executor: &Answer) -> Option<Passage> {
+pub(crate) fn passage(executor: &Answer) -> Option<Passage> {
     let id = &executor.id;
     let text = if executor.is_active {
         executor.is_excluded.then(|| format!("executor {id} excluded by Spark"))?

@@ -22,6 +22,7 @@ pub mod spark;
 pub mod steps;
 pub mod synapse;
 pub mod tls;
+pub mod verdicts;
 
 use std::{
     fs,

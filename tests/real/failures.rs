@@ -1,0 +1,179 @@
+//! Failures provoked for real, and what `paramedic diagnose` makes of them.
+
+use crate::bed::{
+    Bed,
+    cluster::{Cluster, NAMESPACE, Submit},
+    process::Process,
+    spark::{self, Version},
+    verdicts,
+};
+
+/// Fails in many ways, one after the other, as a job that dies of each would: the trace, then a mark.
+const FAILS: &str = r#"
+import os, signal, sys, traceback
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.config("spark.driver.maxResultSize", "1m").config("spark.ui.enabled", "false").getOrCreate()
+sc = spark.sparkContext
+
+def fails(name, what):
+    try:
+        what()
+    except Exception:
+        traceback.print_exc()
+    sys.stderr.flush()
+    print("=== " + name, file=sys.stderr, flush=True)
+
+fails("class", lambda: spark.read.parquet("s3a://bucket/x").count())
+fails("source", lambda: spark.read.format("delta").load("/none").count())
+fails("table", lambda: spark.table("sales.orders").count())
+fails("syntax", lambda: spark.sql("choose 1").show())
+fails("path", lambda: spark.read.parquet("/no/such/path").count())
+fails("worker", lambda: sc.parallelize(range(2), 2).map(lambda i: os.kill(os.getpid(), signal.SIGKILL)).collect())
+fails("user", lambda: sc.parallelize(range(2), 2).map(lambda i: 1 // (i - i)).collect())
+fails("well", lambda: print(spark.range(1000).count()))
+fails("heap", lambda: sc._jvm.java.util.ArrayList(1900000000))
+# The last: tasks of a job that was given up go on for a while, and so does what the driver says of them.
+fails("result", lambda: spark.range(0, 400000, 1, 4).selectExpr("repeat(uuid(), 10) as s").collect())
+"#;
+
+#[tokio::test]
+async fn the_failures_of_spark_3_in_one_process_are_told_apart() {
+    fail_in_many_ways(Version::V3).await;
+}
+
+#[tokio::test]
+async fn the_failures_of_spark_4_in_one_process_are_told_apart() {
+    fail_in_many_ways(Version::V4).await;
+}
+
+async fn fail_in_many_ways(version: Version) {
+    let bed = Bed::new();
+    let script = bed.file("spark/fails.py", FAILS);
+    let folder = bed.folder("spark");
+    let mut command = spark::script_of(version, &folder, "spark-submit");
+    command.args(["--master", "local[2]", "--driver-memory", "512m"]).arg(script);
+    let mut driver = Process::start("spark-fails", &mut command, folder.join("fails.log"));
+    let status = driver.ended().await;
+    let output = driver.output();
+    assert!(status.success(), "{output}");
+    let said: Vec<String> = output
+        .split_inclusive("\n=== ")
+        .zip(output.split("\n=== ").skip(1))
+        .map(|(log, next)| {
+            let name = next.lines().next().unwrap_or_default();
+            format!("{name}: {}", verdicts::of_log(log).join(" > "))
+        })
+        .collect();
+    let expected = [
+        "class: spark/driver/class-missing",
+        "source: spark/driver/class-missing",
+        "table: spark/sql/analysis-error",
+        "syntax: spark/sql/analysis-error",
+        "path: spark/sql/analysis-error",
+        "worker: spark/python/worker-crash",
+        "user: spark/user/exception",
+        "well: ",
+        "heap: spark/driver/heap-oom",
+        "result: spark/driver/result-too-large",
+    ];
+    assert_eq!(said, expected, "{output}");
+}
+
+/// Works in small tasks until it is told to end.
+const WORKS: &str = r#"
+import os, time
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+
+def slow(n):
+    time.sleep(0.2)
+    return n
+
+while not os.path.exists("FOLDER/stop"):
+    spark.sparkContext.parallelize(range(4), 4).map(slow).count()
+spark.stop()
+"#;
+
+#[tokio::test]
+async fn lost_executors_are_told_apart_by_the_drivers_log_and_by_the_cluster() {
+    let bed = Bed::new();
+    let cluster = Cluster::start(&bed).await;
+    let mut submit = Submit::new(Version::V3, "works", WORKS)
+        .with("spark.task.maxFailures=50")
+        .with("spark.executor.maxNumFailures=50")
+        .with("spark.kubernetes.executor.deleteOnTermination=false")
+        .with("spark.executor.heartbeatInterval=1s")
+        .with("spark.network.timeout=5s")
+        .with("spark.storage.blockManagerHeartbeatTimeoutMs=5s")
+        .with("spark.network.timeoutInterval=1s");
+    submit.cluster_mode = false;
+    let mut driver = cluster.submit(&bed, &submit);
+    let says = async |line: &str| {
+        cluster
+            .until(&format!("the driver says: {line}"), async || {
+                driver.output().contains(line).then_some(())
+            })
+            .await;
+    };
+    says("with ID 1, ").await;
+    let first = cluster.executor(1);
+    let mut read = driver.output().len();
+    let mut new = || {
+        let output = driver.output();
+        let text = output[read..].to_owned();
+        read = output.len();
+        verdicts::of_log(&text)
+    };
+
+    cluster.kill_executor(1);
+    says("with ID 2, ").await;
+    assert_eq!(new().first().map(String::as_str), Some("spark/executor/killed"));
+    assert_eq!(
+        verdicts::of_app(&cluster, &first).await.first().map(String::as_str),
+        Some("spark/executor/killed")
+    );
+
+    cluster.oom_executor(2);
+    says("with ID 3, ").await;
+    assert_eq!(new().first().map(String::as_str), Some("spark/executor/oom-killed"));
+    assert_eq!(
+        verdicts::of_app(&cluster, &first).await.first().map(String::as_str),
+        Some("spark/executor/oom-killed")
+    );
+
+    cluster.delete_pod(&cluster.executor(3)).await;
+    says("with ID 4, ").await;
+    let gone = new();
+    assert!(gone.first().is_some_and(|id| id.starts_with("spark/executor/")), "{gone:?}");
+
+    cluster.freeze_executor(4);
+    says("Removing executor 4 with no recent heartbeats").await;
+    says("with ID 5, ").await;
+    assert_eq!(new().first().map(String::as_str), Some("spark/executor/heartbeat-timeout"));
+
+    cluster.finish();
+    assert!(driver.ended().await.success());
+}
+
+#[tokio::test]
+async fn a_driver_pod_that_fails_is_told_by_diagnose_spark() {
+    const TABLE: &str = r#"
+from pyspark.sql import SparkSession
+SparkSession.builder.getOrCreate().table("sales.orders").count()
+"#;
+    let bed = Bed::new();
+    let cluster = Cluster::start(&bed).await;
+    let submit = Submit::new(Version::V3, "orders", TABLE);
+    cluster.submit(&bed, &submit).ended().await;
+    let driver = cluster.until_pod("the driver pod is there", |pod| {
+        pod["metadata"]["labels"]["spark-role"] == "driver"
+            && pod["metadata"]["namespace"] == NAMESPACE
+    });
+    let driver = driver.await["metadata"]["name"].as_str().unwrap().to_owned();
+    assert_eq!(cluster.ended(&driver).await["status"]["phase"], "Failed");
+    for name in ["orders", driver.as_str()] {
+        assert_eq!(verdicts::of_app(&cluster, name).await, ["spark/sql/analysis-error"], "{name}");
+    }
+}
