@@ -352,6 +352,8 @@ mod tests {
             }
         }
         add(&printed["items"][0]["rules"], &mut needed);
+        // The evidence recorder's.
+        needed.extend([r#""" "events" "watch""#.to_owned(), r#""" "pods" "watch""#.to_owned()]);
         assert_eq!(granted, needed);
     }
 

@@ -225,7 +225,7 @@ async fn a_prefix_is_counted_page_by_page() {
         (&json!(false), &json!(true), &json!(1))
     );
     assert_eq!(value["newest"]["modified"], "2026-11-23T03:00:59.000Z");
-    let first = bench.run(r#"s3.prefix: { prefix: orders/, pages: 1 }"#).await.unwrap();
+    let first = bench.run("s3.prefix: { prefix: orders/, pages: 1 }").await.unwrap();
     assert_eq!((&first.value["objects"], &first.value["cut"]), (&json!(1_000), &json!(true)));
     assert!(first.summary.contains("more than 1000 objects"), "{}", first.summary);
     let none = bench.run("s3.prefix: { prefix: nothing/ }").await.unwrap();

@@ -228,7 +228,7 @@ fn mistakes_in_the_form_stop_at_the_first() {
         p.yaml:6:9: error: this step has no kind
            6 |   - id: a
              |         ^
-             = one of hive.metastore, hive.database, s3.health, s3.prefix, sql.query, prometheus.query, prometheus.range, prometheus.alerts, prometheus.rule, prometheus.targets, alertmanager.alerts, alertmanager.silences, logs.loki, net.http, net.tcp, net.dns, net.tls, flow.wait_until, kube.pods, kube.logs, kube.events, kube.object, spark.application, spark.executors, spark.stages, incident.similar, incident.changes, incident.note
+             = one of hive.metastore, hive.database, s3.health, s3.prefix, sql.query, prometheus.query, prometheus.range, prometheus.alerts, prometheus.rule, prometheus.targets, alertmanager.alerts, alertmanager.silences, logs.loki, net.http, net.tcp, net.dns, net.tls, flow.wait_until, kube.pods, kube.logs, kube.events, kube.object, kube.node, kube.owners, kube.rollout, kube.quota, kube.pvc, kube.service, kube.access, kube.top, spark.application, spark.executors, spark.stages, spark.jobs, spark.sql, spark.environment, spark.streaming, spark.history, spark.threads, incident.similar, incident.changes, incident.note
         p.yaml:7:5: error: there is no step kind or key `incident.nope`
            7 |     incident.nope: { text: x }
              |     ^

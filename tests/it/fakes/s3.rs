@@ -236,7 +236,7 @@ fn list(known: &Known, query: &BTreeMap<String, String>) -> Response {
     });
     let entries: Vec<String> = entries.collect();
     let entries = entries.concat();
-    let token = page.iter().take(most).last().map_or("more", |(key, _)| key.as_str());
+    let token = page.iter().take(most).next_back().map_or("more", |(key, _)| key.as_str());
     let token = if cut {
         format!(
             "<NextContinuationToken>{}</NextContinuationToken>",

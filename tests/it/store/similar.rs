@@ -103,10 +103,10 @@ async fn incidents_are_alike_by_key_by_target_and_by_verdict(shop: Shop) {
 async fn incidents_around_a_time_are_those_that_opened_or_were_open(shop: Shop) {
     let begin = shop.store.now();
     opens(&shop, 1, "k1").await;
-    shop.hand.advance(Duration::from_mins(60));
+    shop.hand.advance(Duration::from_hours(1));
     let from = shop.store.now();
     opens(&shop, 2, "k2").await;
-    shop.hand.advance(Duration::from_mins(60));
+    shop.hand.advance(Duration::from_hours(1));
     opens(&shop, 3, "k3").await;
     let ids = async |from, until| {
         let found = shop.store.around(from, until).await.unwrap();
