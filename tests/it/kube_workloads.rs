@@ -224,7 +224,10 @@ async fn owners_end_where_they_are_unknown_gone_or_forbidden_and_a_circle_ends()
     assert_eq!(ends("r").await, "only the first 8 owners were followed");
     rig.cluster.deny("get", "deployments");
     let why = ends("web-2-x").await;
-    assert!(why.starts_with("Deployment/web was not read: deployments is forbidden"), "{why}");
+    assert!(
+        why.starts_with("Deployment/web was not read: deployments.apps \"web\" is forbidden"),
+        "{why}"
+    );
     assert_eq!(
         client_error(rig.run::<Owners>("{ pod: gone, namespace: spark-prod }").await).kind,
         Kind::NotFound
@@ -253,7 +256,14 @@ async fn an_executor_leads_through_its_driver_to_its_operator_s_record_and_a_pod
 async fn a_quota_that_is_used_up_is_told_first() {
     let rig = Rig::empty().await;
     rig.cluster.put(json!({ "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "compute", "namespace": "spark-prod" },
-        "status": { "hard": { "pods": "50", "requests.memory": "32Gi" }, "used": { "pods": "12", "requests.memory": "32Gi" } } })).unwrap();
+        "spec": { "hard": { "pods": "50", "requests.memory": "32Gi" } } })).unwrap();
+    for n in 0..12 {
+        let mut pod = pod(&format!("p-{n}"), &json!({}));
+        if n < 4 {
+            pod["spec"]["containers"][0]["resources"] = json!({ "requests": { "memory": "8Gi" } });
+        }
+        rig.cluster.put(pod).unwrap();
+    }
     rig.cluster.put(json!({ "apiVersion": "v1", "kind": "LimitRange", "metadata": { "name": "caps", "namespace": "spark-prod" },
         "spec": { "limits": [{ "type": "Container", "max": { "memory": "4Gi" } }] } })).unwrap();
     let found = rig.run::<Quota>("{ namespace: spark-prod }").await.unwrap();

@@ -99,9 +99,12 @@ impl<'a> Which<'a> {
                         "the id of {target} is not known, and only its id finds its pods"
                     )));
                 }
-                // A Connect server's pod has another role; by its name it is found all the same.
+                // A Connect server's pod has another role; by its name it is found all the same. A driver that was made
+                // again has that name too, and is of another application.
                 if self.role == Some(Role::Driver) && !app.driver_pod.is_empty() {
-                    return by_name(kube, app.namespace.clone(), &app.driver_pod).await;
+                    let mut found = by_name(kube, app.namespace.clone(), &app.driver_pod).await?;
+                    found.pods.retain(|pod| pod.app_id.is_empty() || pod.app_id == app.app_id);
+                    return Ok(found);
                 }
                 let labels = self.with_role(format!("spark-app-selector={}", app.app_id));
                 let what = format!("{role}pods of {target}");

@@ -117,7 +117,7 @@ async fn a_drivers_log_from_the_recorder_gives_the_verdicts_that_the_live_one_gi
         let labels = [("alertname", "SparkApplicationFailed"), ("name", "nightly")];
         both.push(diagnosed(&rig, &labels).await);
     }
-    assert_eq!(both[0].0, ["spark/sql/analysis-error", "spark/user/exception"]);
+    assert_eq!(both[0].0, ["spark/sql/analysis-error"]);
     assert_eq!(both[1].0, both[0].0);
     assert!(
         both[1].1.contains("the log of driver nightly-driver was read at 03:00:00 UTC"),
@@ -143,7 +143,7 @@ async fn a_driver_made_again_under_the_same_name_is_not_taken_for_the_one_that_f
     say(&rig.cluster, "nightly-driver", "driver", "INFO all is well this time");
     let labels = [("alertname", "SparkApplicationFailed"), ("application_id", APP)];
     let (verdicts, _) = diagnosed(&rig, &labels).await;
-    assert_eq!(verdicts, ["spark/sql/analysis-error", "spark/user/exception"]);
+    assert_eq!(verdicts, ["spark/sql/analysis-error"]);
     let run = &rig.app.engine.store.runs(paramedic::domain::ids::IncidentId(1)).await.unwrap()[0];
     for (name, step) in rig.app.engine.store.steps(&run.id).await.unwrap() {
         let texts = format!("{:?}", step.findings.passages);
