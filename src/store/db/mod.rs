@@ -1,5 +1,5 @@
 //! The databases behind the store: SQLite in one process, PostgreSQL for several, and SQLite in memory with faults for
-//! simulations. Everything above speaks to them in one SQL ([`query`]); what they do differently is in [`dialect`].
+//! simulations. Everything above speaks to them in one SQL ([`query()`]); what they do differently is in [`dialect`].
 //!
 //! Every call ends: it waits a bounded time for a connection and a bounded time for its answer. A connection that did not
 //! end cleanly is closed, never used again, so a half-done transaction cannot leak into the next one.

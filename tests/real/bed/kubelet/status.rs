@@ -110,7 +110,7 @@ pub(super) fn event(
 ) {
     let Some(object) = cluster.get("pods", &pod.namespace, &pod.name) else { return };
     let (at, id) = (now(clock), super::super::ports::serial());
-    let component = if reason.ends_with("cheduled") || reason == "FailedScheduling" {
+    let component = if matches!(reason, "Scheduled" | "FailedScheduling") {
         "default-scheduler"
     } else {
         "kubelet"
