@@ -37,6 +37,8 @@ pub struct Summary {
     pub opened_at: Timestamp,
     /// When it resolved.
     pub resolved_at: Option<Timestamp>,
+    /// The storm it is a member of: `INC-12`.
+    pub storm: Option<String>,
 }
 
 /// Which incidents to list.
@@ -132,8 +134,8 @@ impl Store {
 
     /// A page of the list, newest first.
     pub async fn incidents(&self, filter: Filter) -> Result<Vec<Summary>> {
-        type Row = (i64, String, String, String, String, i64, Option<i64>);
-        let sql = "SELECT id, status, severity, title, team, opened_at, resolved_at FROM incidents \
+        type Row = (i64, String, String, String, String, i64, Option<i64>, Option<i64>);
+        let sql = "SELECT id, status, severity, title, team, opened_at, resolved_at, storm_id FROM incidents \
                    WHERE ($1 < 0 OR is_open = $1) AND ($2 < 0 OR id < $2) ORDER BY id DESC LIMIT $3";
         let asked = query(sql)
             .bind(filter.open.map_or(-1, i64::from))
@@ -142,7 +144,7 @@ impl Store {
         let rows: Vec<Row> = self.db.all(asked).await?;
         Ok(rows
             .into_iter()
-            .map(|(id, status, severity, title, team, opened_at, resolved_at)| Summary {
+            .map(|(id, status, severity, title, team, opened_at, resolved_at, storm)| Summary {
                 id: IncidentId(id).to_string(),
                 status,
                 severity,
@@ -150,6 +152,7 @@ impl Store {
                 team,
                 opened_at: instant(opened_at),
                 resolved_at: resolved_at.map(instant),
+                storm: storm.map(|storm| IncidentId(storm).to_string()),
             })
             .collect())
     }

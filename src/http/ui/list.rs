@@ -65,6 +65,7 @@ pub async fn page(
                 .map_err(|reason: String| Problem::bad_request(format!("`severity`: {reason}")))?,
         ),
     };
+    let alone = status == Some(true) && asks.q.trim().is_empty();
     let wanted = |summary: &Summary| {
         let needle = asks.q.trim().to_lowercase();
         let named = |text: &str| text.to_lowercase().contains(&needle);
@@ -72,7 +73,10 @@ pub async fn page(
             && (needle.is_empty()
                 || named(&summary.title)
                 || named(&summary.team)
-                || named(&summary.id))
+                || named(&summary.id)
+                || summary.storm.as_deref().is_some_and(named))
+            // The storm stands for its members, unless somebody asks for more than what is open.
+            && (!alone || summary.storm.is_none())
     };
     let (found, next) = scan(&state, status, asks.before, ROWS, &wanted).await?;
     let mut rows = rows(&state, found).await?;

@@ -45,6 +45,7 @@ pub fn head(incident: &Incident, card: &Card, now: Timestamp) -> Value {
         "ended": incident.resolved_at.filter(|_| !incident.is_open()).map(|at| time::shown(at, now)),
         "summary": card.summary,
         "parts": card.parts,
+        "storm": incident.is_storm(),
         "members": card.members,
         "team": incident.team,
         "policy": incident.policy,

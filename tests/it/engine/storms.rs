@@ -56,6 +56,13 @@ async fn thirty_incidents_of_one_node_in_one_webhook_are_one_page_and_one_story(
     let said = app.console();
     assert!(said.contains("30 incidents, 30 open") && said.contains("and 22 more"), "{said}");
     assert!(said.matches("no playbook matched").count() >= 1, "the one that speaks: {said}");
+    let listed = |page: &str| page.matches("class=\"c-title\"").count();
+    let page = app.page("/incidents").await.body;
+    assert_eq!(listed(&page), 1, "the storm stands for its members: {page}");
+    let id = storm.id;
+    let page = app.page(&format!("/incidents/{id}")).await.body;
+    assert!(page.contains(&format!("/incidents?status=all&amp;q={id}")), "{page}");
+    assert_eq!(listed(&app.page(&format!("/incidents?status=all&q={id}")).await.body), 31);
     assert_sound(&app).await;
 }
 
