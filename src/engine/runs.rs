@@ -50,6 +50,11 @@ impl Engine {
             return self.end_run(run, end, vec![], vec![reason], vec![]).await;
         };
         let mut evidence: Vec<Evidence> = self.store.steps(id).await?.into_values().collect();
+        let edited = (playbook.digest != run.digest && !evidence.is_empty()).then(|| {
+            // Answers to the old questions are none to the new ones.
+            evidence.clear();
+            format!("playbook {} was edited while it ran: all of it ran again", playbook.name)
+        });
         let base = base_scope(&run, &incident);
         let holding = (job.id, job.fence);
         let limit = if job.attempt > 1 {
@@ -63,7 +68,7 @@ impl Engine {
         let verdicts = lifecycle::blocking(move || signatures.diagnose(&all, &wanted)).await?;
         let said =
             evidence.iter().flat_map(|step| caveat(step).into_iter().chain(said_beside(step)));
-        let caveats = remarks.into_iter().chain(said).collect();
+        let caveats = edited.into_iter().chain(remarks).chain(said).collect();
         self.end_run(run, end, verdicts, caveats, evidence).await
     }
 

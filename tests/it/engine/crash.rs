@@ -193,3 +193,32 @@ async fn a_declared_incident_takes_one_number() {
     }
     app.pump_until_quiet().await;
 }
+
+#[tokio::test]
+async fn a_playbook_edited_between_a_crash_and_its_resumption_runs_anew_and_says_so() {
+    let playbook = |step: &str| {
+        format!(
+            "name: edited\ntitle: T\nowner: team:x\nmatch: [alertname=Edited]\nsteps:\n  - id: {step}\n    incident.note: {{ text: from {step} }}\n"
+        )
+    };
+    let files = [("playbooks/a.yaml", &*playbook("first"))];
+    let app = TestApp::start("", &files, vec![]).await;
+    app.post_alerts(&payload(&[("firing", &[("alertname", "Edited")], 0)])).await;
+    app.pump_until_quiet().await;
+    let url = format!("sqlite:{}", app.database().display());
+    let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    for sql in [
+        "UPDATE runs SET state = 'running', run = json_set(run, '$.state', 'running')",
+        "INSERT INTO jobs (job_key, kind, incident_id, due_at, priority, state, attempt, payload) \
+         SELECT 'run:' || id, 'run', 1, 0, 1, 'running', 1, json_object('run', id) FROM runs",
+    ] {
+        sqlx::query(sql).execute(&mut db).await.unwrap();
+    }
+    db.close().await.unwrap();
+    app.edit("playbooks/a.yaml", &playbook("second")).await;
+    app.pump_until_quiet().await;
+    let said = history(&app, 1).await;
+    assert!(said.contains("from first") && said.contains("from second"), "{said}");
+    let caveats = app.incident(1).await.caveats;
+    assert_eq!(caveats, ["playbook edited was edited while it ran: all of it ran again"]);
+}
