@@ -44,54 +44,6 @@ fn fixtures() -> Vec<(String, Origin, String)> {
         .collect()
 }
 
-fn ids(book: &Book, origin: Origin, text: &str) -> String {
-    let verdicts = book.diagnose(&evidence(origin, text), &[]);
-    verdicts.iter().map(|v| v.id.as_str()).collect::<Vec<_>>().join(" > ")
-}
-
-#[test]
-fn every_real_log_gets_its_verdict_and_a_healthy_one_none() {
-    let book = book();
-    let said: Vec<String> = fixtures()
-        .into_iter()
-        .map(|(name, origin, text)| format!("{name:36} {}", ids(&book, origin, &text)))
-        .collect();
-    insta::assert_snapshot!(said.join("\n"), @r"
-        driver-executor-lost-kill9           spark/executor/killed
-        driver-executor-oom                  spark/executor/heap-oom
-        driver-fetchfailed-executor-killed   spark/executor/killed > spark/shuffle/fetch-failed
-        driver-hb-timeout                    spark/executor/heartbeat-timeout
-        driver-healthy                       
-        driver-hms-down                      hive/down
-        driver-jdbc-classnotfound            spark/driver/class-missing
-        driver-k8s-cluster-submit            
-        driver-k8s-executor-oom              spark/executor/heap-oom > spark/executor/max-failures
-        driver-k8slost                       spark/executor/oom-killed
-        driver-lclost                        spark/executor/killed
-        driver-nospace                       spark/storage/scratch-disk-full
-        driver-path-missing                  spark/sql/analysis-error
-        driver-py-crash                      spark/user/exception
-        driver-s3a-nojar                     spark/driver/class-missing
-        driver-standalone-worker-stopped     spark/executor/decommissioned
-        driver-table-missing                 spark/sql/analysis-error
-        executor-eoom                        spark/executor/heap-oom
-        executor-etl-daily                   
-        executor-nightly-report              spark/user/exception
-        executor-poddel                      spark/executor/decommissioned
-        executor-quota                       spark/user/exception
-        local-bcast                          spark/sql/broadcast-timeout
-        local-disk                           spark/storage/scratch-disk-full
-        local-fetch                          spark/executor/killed > spark/shuffle/fetch-failed
-        local-heartbeat                      spark/executor/heartbeat-timeout
-        local-kill                           spark/executor/killed
-        local-maxres                         spark/driver/result-too-large
-        local-nosuchfs                       spark/driver/class-missing
-        local-oom                            spark/driver/heap-oom
-        local-syntax                         spark/sql/analysis-error
-        local-table                          spark/sql/analysis-error
-    ");
-}
-
 #[test]
 fn canonical_lines_of_steps_get_their_verdicts() {
     let book = book();

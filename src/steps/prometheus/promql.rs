@@ -24,6 +24,12 @@ enum Part {
 }
 
 impl Query {
+    /// A query whose holes are these variables.
+    pub fn with_vars<T>(source: &str, vars: &BTreeMap<String, T>) -> Result<Self, String> {
+        let names: Vec<&str> = vars.keys().map(String::as_str).collect();
+        Self::parse(source, &names)
+    }
+
     /// Splits a query. Every hole must be among `names`, and every name must be used; a `$name` inside quotes is refused,
     /// because the value brings its own quotes.
     pub fn parse(source: &str, names: &[&str]) -> Result<Self, String> {

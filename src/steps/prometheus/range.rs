@@ -156,8 +156,7 @@ impl TryFrom<Unchecked> for Range {
 
 impl Range {
     fn parse(&self) -> Result<promql::Query, String> {
-        let names: Vec<&str> = self.vars.keys().map(String::as_str).collect();
-        promql::Query::parse(&self.query, &names)
+        promql::Query::with_vars(&self.query, &self.vars)
     }
 }
 
