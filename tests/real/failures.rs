@@ -177,3 +177,50 @@ SparkSession.builder.getOrCreate().table("sales.orders").count()
         assert_eq!(verdicts::of_app(&cluster, name).await, ["spark/sql/analysis-error"], "{name}");
     }
 }
+
+/// One executor must hold more than its heap.
+const GREEDY: &str = r#"
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+spark.range(0, 60000000, 1, 1).selectExpr("collect_list(id) as ids").selectExpr("size(ids)").collect()
+"#;
+
+#[tokio::test]
+async fn an_executor_whose_heap_is_too_small_ends_with_52_and_is_told() {
+    let bed = Bed::new();
+    let cluster = Cluster::start(&bed).await;
+    let mut submit = Submit::new(Version::V3, "greedy", GREEDY)
+        .with("spark.task.maxFailures=1")
+        .with("spark.kubernetes.executor.deleteOnTermination=false");
+    submit.cluster_mode = false;
+    let mut driver = cluster.submit(&bed, &submit);
+    assert_eq!(driver.ended().await.code(), Some(1));
+    let output = driver.output();
+    let said = verdicts::of_log(&output);
+    assert_eq!(said.first().map(String::as_str), Some("spark/executor/heap-oom"), "{output}");
+    let ended = cluster.ended(&cluster.executor(1)).await;
+    let code = &ended["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"];
+    assert_eq!(code, 52, "{ended}");
+}
+
+/// Asks a metastore that nobody runs.
+const METASTORE: &str = r#"
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.enableHiveSupport().config("spark.hadoop.hive.metastore.uris", "thrift://127.0.0.1:1") \
+    .config("spark.hadoop.hive.metastore.connect.retries", "1").config("spark.ui.enabled", "false").getOrCreate()
+spark.sql("show databases").show()
+"#;
+
+#[tokio::test]
+async fn a_metastore_that_is_down_is_told_by_the_drivers_log() {
+    let bed = Bed::new();
+    let script = bed.file("spark/metastore.py", METASTORE);
+    let folder = bed.folder("spark");
+    let mut command = spark::script_of(Version::V3, &folder, "spark-submit");
+    command.args(["--master", "local[1]", "--driver-memory", "512m"]).arg(script);
+    let mut driver = Process::start("spark-hms", &mut command, folder.join("hms.log"));
+    assert!(!driver.ended().await.success());
+    let output = driver.output();
+    let said = verdicts::of_log(&output);
+    assert_eq!(said.first().map(String::as_str), Some("hive/down"), "{output}");
+}

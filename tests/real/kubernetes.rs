@@ -11,7 +11,7 @@ use crate::bed::{
     cluster::{Cluster, NAMESPACE, Submit},
     process::Process,
     spark::Version,
-    steps,
+    steps, verdicts,
 };
 
 /// Counts on its executors and ends.
@@ -197,6 +197,12 @@ async fn a_quota_keeps_executors_from_being_made() {
     let driver = cluster.submit(&bed, &submit);
     says(&cluster, &driver, "exceeded quota: compute-quota, requested: limits.memory=896Mi, used: limits.memory=0, limited: limits.memory=512Mi").await;
     assert_eq!(cluster.api.list("pods").len(), 0);
+    let said = verdicts::of_log(&driver.output());
+    assert_eq!(
+        said.first().map(String::as_str),
+        Some("kube/scheduling/quota-exceeded"),
+        "{said:?}"
+    );
 }
 
 #[tokio::test]
@@ -218,6 +224,8 @@ async fn an_image_that_is_not_there_leaves_the_executor_waiting() {
             .starts_with("Failed: Failed to pull image \"registry.example.org/spark:missing\"")),
         "{events:?}"
     );
+    let said = verdicts::of_app(&cluster, pod["metadata"]["name"].as_str().unwrap()).await;
+    assert_eq!(said.first().map(String::as_str), Some("kube/pod/image-pull"), "{said:?}");
 }
 
 #[tokio::test]
@@ -260,6 +268,12 @@ async fn a_full_local_disk_fails_the_job_with_no_space_left() {
     let mut driver = cluster.submit(&bed, &submit);
     assert_eq!(driver.ended().await.code(), Some(1));
     assert!(driver.output().contains("java.io.IOException: No space left on device"));
+    let said = verdicts::of_log(&driver.output());
+    assert_eq!(
+        said.first().map(String::as_str),
+        Some("spark/storage/scratch-disk-full"),
+        "{said:?}"
+    );
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::openapi;
+use super::{Cluster, openapi};
 
 /// One resource.
 #[derive(Debug)]
@@ -123,7 +123,8 @@ pub(super) fn by_kind(api_version: &str, kind: &str) -> Option<&'static Resource
 }
 
 /// Answers discovery paths; `None` for everything else.
-pub(super) fn answer(segments: &[&str]) -> Option<Response> {
+pub(super) fn answer(cluster: &Cluster, segments: &[&str]) -> Option<Response> {
+    let served: Vec<&Resource> = TABLE.iter().filter(|r| cluster.serves(r)).collect();
     let body = match segments {
         ["healthz" | "readyz" | "livez"] => return Some("ok".into_response()),
         ["version"] => {
@@ -132,14 +133,16 @@ pub(super) fn answer(segments: &[&str]) -> Option<Response> {
         ["api"] => {
             json!({ "kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [] })
         }
-        ["apis"] => json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups() }),
+        ["apis"] => {
+            json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups(&served) })
+        }
         ["api", "v1"] => resources("", "v1"),
         ["apis", group, version]
-            if TABLE.iter().any(|r| r.group == *group && r.version == *version) =>
+            if served.iter().any(|r| r.group == *group && r.version == *version) =>
         {
             resources(group, version)
         }
-        ["openapi", "v3"] => openapi::index(TABLE.iter()),
+        ["openapi", "v3"] => openapi::index(served.into_iter()),
         ["openapi", "v3", "api", "v1"] => openapi::document(of("", "v1")),
         ["openapi", "v3", "apis", group, version] => openapi::document(of(group, version)),
         // Asked by kubectl where v3 is not enough for it; the real server has it, and nobody needs it.
@@ -155,9 +158,9 @@ fn of(group: &str, version: &str) -> impl Iterator<Item = &'static Resource> {
     TABLE.iter().filter(move |r| r.group == group && r.version == version)
 }
 
-fn groups() -> Vec<Value> {
+fn groups(served: &[&Resource]) -> Vec<Value> {
     let mut groups: Vec<Value> = vec![];
-    for r in TABLE.iter().filter(|r| !r.group.is_empty()) {
+    for r in served.iter().filter(|r| !r.group.is_empty()) {
         let version = json!({ "groupVersion": r.api_version(), "version": r.version });
         match groups.iter_mut().find(|group| group["name"] == r.group) {
             None => groups.push(json!({

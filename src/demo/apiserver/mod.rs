@@ -177,7 +177,7 @@ async fn dispatch(
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let user = server.cluster.caller(&head.headers)?;
     if head.method == Method::GET
-        && let Some(known) = discovery::answer(&segments)
+        && let Some(known) = discovery::answer(&server.cluster, &segments)
     {
         auth::path(user.as_ref(), head.uri.path())?;
         return Ok(known);
