@@ -9,6 +9,9 @@ use crate::bed::{Bed, daemon::Daemon, postgres::Postgres, until};
 /// How long a story waits for a page.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// Thirty incidents at once would be one storm, with one page.
+const EACH_BY_ITSELF: &str = "storm: { by: [] }";
+
 fn labels(name: &str) -> Value {
     json!({ "alertname": name, "namespace": "spark-prod", "severity": "critical" })
 }
@@ -45,8 +48,8 @@ async fn two_replicas_share_the_work_and_one_goes_on_when_the_other_freezes_or_d
     postgres.sql("postgres", "CREATE DATABASE paramedic");
     let store = format!("url: '{}'", postgres.url("paramedic"));
     let (mut a, b) = tokio::join!(
-        Daemon::start_on(&bed, "a", &store, ""),
-        Daemon::start_on(&bed, "b", &store, ""),
+        Daemon::start_on(&bed, "a", &store, EACH_BY_ITSELF),
+        Daemon::start_on(&bed, "b", &store, EACH_BY_ITSELF),
     );
 
     // Each alert to both at once, as two Alertmanagers do.
