@@ -136,6 +136,12 @@ async fn the_database_of_a_real_metastore_shows_its_version_its_rows_and_a_lock(
     // A session holds the table, another one waits for it.
     let holder =
         client_of(&postgres, "BEGIN; LOCK TABLE \"TBLS\"; SELECT pg_sleep(120)", &bed, "holder");
+    // Whoever came before it would not wait.
+    let held = "SELECT count(*) FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock' AND relation = '\"TBLS\"'::regclass";
+    until("the table is held", Duration::from_mins(1), async || {
+        (postgres.sql("hms", held).trim() == "1").then_some(())
+    })
+    .await;
     let waits = client_of(&postgres, "SELECT count(*) FROM \"TBLS\"", &bed, "waiter");
     let blocked = until("a session that waits", Duration::from_mins(1), async || {
         let looked = client.metastore(&Clock::System).await;
