@@ -37,7 +37,7 @@ fn kubeconfig(bed: &Bed, cluster: &Cluster) -> String {
 }
 
 #[tokio::test]
-async fn a_real_executor_killed_and_deleted_at_once_is_on_the_card_with_status_events_and_log() {
+async fn a_real_executor_killed_and_deleted_at_once_is_on_the_card_with_status_and_log() {
     let bed = Bed::new();
     let cluster = Cluster::start(&bed).await;
     let config = format!(

@@ -30,7 +30,9 @@ async fn dies(rig: &Rig, read: bool) {
     rig.cluster.put(running("nightly-1a-exec-1", "executor")).unwrap();
     say(&rig.cluster, "nightly-1a-exec-1", "executor", "INFO Executor: Running task 7.0");
     rig.cluster.put(killed("nightly-1a-exec-1", "executor")).unwrap();
-    rig.cluster.put(event("nightly-1a-exec-1", "e1", "Killing", "Stopping container")).unwrap();
+    rig.cluster
+        .put(event("nightly-1a-exec-1", "e1", "FailedPreStopHook", "PreStopHook failed"))
+        .unwrap();
     if read {
         rig.until("the log is read", |rig| rig.counts().kept == 1).await;
     } else {

@@ -169,7 +169,7 @@ fn event(about: &str, name: &str, reason: &str, message: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Event", "metadata": { "name": name, "namespace": "spark-prod" },
         "involvedObject": { "kind": "Pod", "name": about, "namespace": "spark-prod", "uid": format!("uid-{about}") },
-        "type": "Warning", "reason": reason, "message": message, "count": 1, "lastTimestamp": START,
+        "type": if reason.starts_with("Failed") { "Warning" } else { "Normal" }, "reason": reason, "message": message, "count": 1, "lastTimestamp": START,
     })
 }
 
