@@ -1,6 +1,7 @@
-//! `paramedic rbac`: the Roles that the loaded playbooks need, and nothing more, ready for `kubectl apply`.
+//! `paramedic rbac`: the Roles that the loaded playbooks and the evidence recorder need, and nothing more, ready for
+//! `kubectl apply`.
 //!
-//! From the steps' `NEEDS`; each rule says which playbooks it is for. What is optional or cannot be known stands there as
+//! From the steps' `NEEDS`, and for the recorder from `recorder.namespaces`; each rule says which playbooks it is for. What is optional or cannot be known stands there as
 //! a comment.
 
 use std::{
@@ -62,6 +63,7 @@ pub fn run(args: &Args, today: Date, out: &mut dyn Write) -> anyhow::Result<Exit
     let config = args.config.as_deref().map(|path| Config::from_process(Some(path))).transpose()?;
     let by_namespace =
         config.iter().any(|config| config.clusters.values().any(|c| c.teams_by_namespace));
+    let recorded = config.as_ref().map(|config| config.recorder.namespaces.clone());
     let dir = args.playbooks.clone().or(config.and_then(|config| config.playbooks.dir));
     let catalog = match &dir {
         Some(dir) => Catalog::load(dir, Shipped::Used, today),
@@ -72,7 +74,7 @@ pub fn run(args: &Args, today: Date, out: &mut dyn Write) -> anyhow::Result<Exit
     if by_namespace {
         needs.teams_by_namespace();
     }
-    let roles = roles(args, needs)?;
+    let roles = roles(args, needs, recorded)?;
     match args.output {
         Form::Yaml => out.write_all(yaml(args, &roles, catalog.playbooks.len())?.as_bytes())?,
         Form::Json => writeln!(out, "{}", serde_json::to_string_pretty(&list(args, &roles)?)?)?,
@@ -97,7 +99,18 @@ struct Rule {
     playbooks: BTreeSet<String>,
 }
 
-fn roles(args: &Args, mut needs: Needs) -> anyhow::Result<Vec<Role>> {
+fn add(all: &mut Permissions, more: Permissions) {
+    for (permission, playbooks) in more {
+        all.entry(permission).or_default().extend(playbooks);
+    }
+}
+
+/// `recorded`: the configuration's `recorder.namespaces`; `None` without a configuration.
+fn roles(
+    args: &Args,
+    mut needs: Needs,
+    recorded: Option<Vec<String>>,
+) -> anyhow::Result<Vec<Role>> {
     for namespace in &args.namespace {
         Name::parse(namespace).map_err(|error| anyhow::anyhow!("--namespace: {error}"))?;
     }
@@ -115,17 +128,34 @@ fn roles(args: &Args, mut needs: Needs) -> anyhow::Result<Vec<Role>> {
     let (read, wide) = ("paramedic-read", "paramedic-read-cluster");
     if args.cluster_wide {
         let mut all = needs.namespaced;
-        for (permission, playbooks) in needs.cluster.into_iter().chain(needs.default_namespace) {
-            all.entry(permission).or_default().extend(playbooks);
+        for more in [needs.cluster, needs.default_namespace, needs.recorder] {
+            add(&mut all, more);
         }
         return Ok(vec![Role { namespace: None, name: read, rules: rules(&all), remarks }]);
     }
     let mut found = vec![];
+    let recorded = match recorded {
+        Some(named) if named.is_empty() => {
+            add(&mut needs.cluster, needs.recorder.clone());
+            vec![]
+        }
+        Some(named) => named,
+        None => {
+            remarks.push("the recorder watches all namespaces unless `recorder.namespaces` names them: name those of these roles there, or print for your --config".to_owned());
+            args.namespace.clone()
+        }
+    };
     let nodes = needs.cluster.keys().any(|permission| permission.resource == "nodes");
     if !needs.cluster.is_empty() {
         let mut remarks = vec![];
         if nodes {
             remarks.push("optional: `list` on pods here lets kube.node count the requests of all pods of a node, not only those of the run's namespace".to_owned());
+        }
+        if recorded.is_empty() {
+            remarks.push(
+                "the recorder watches all namespaces, because `recorder.namespaces` names none"
+                    .to_owned(),
+            );
         }
         found.push(Role { namespace: None, name: wide, rules: rules(&needs.cluster), remarks });
     }
@@ -140,11 +170,15 @@ fn roles(args: &Args, mut needs: Needs) -> anyhow::Result<Vec<Role>> {
             remarks: vec![],
         });
     }
-    for namespace in args.namespace.iter().collect::<BTreeSet<_>>() {
-        let mut here = needs.namespaced.clone();
-        if namespace == "default" {
-            for (permission, playbooks) in &needs.default_namespace {
-                here.entry(permission.clone()).or_default().extend(playbooks.iter().cloned());
+    for namespace in args.namespace.iter().chain(&recorded).collect::<BTreeSet<_>>() {
+        let mut here = Permissions::new();
+        if recorded.contains(namespace) {
+            add(&mut here, needs.recorder.clone());
+        }
+        if args.namespace.contains(namespace) {
+            add(&mut here, needs.namespaced.clone());
+            if namespace == "default" {
+                add(&mut here, needs.default_namespace.clone());
             }
         }
         let namespace = Some(namespace.clone());
@@ -197,7 +231,7 @@ impl Role {
 fn yaml(args: &Args, roles: &[Role], playbooks: usize) -> anyhow::Result<String> {
     let (namespace, account) = account(args)?;
     let mut text = format!(
-        "# What {playbooks} playbooks need, and nothing more. Printed by `paramedic rbac`; apply with kubectl apply -f.\n"
+        "# What {playbooks} playbooks and the evidence recorder need, and nothing more. Printed by `paramedic rbac`; apply with kubectl apply -f.\n"
     );
     if !args.cluster_wide {
         text.push_str("# Alerts without a label `namespace` search all namespaces for their application: only for those use --cluster-wide.\n");
@@ -301,24 +335,25 @@ mod tests {
     #[test]
     fn the_shipped_playbooks_need_this() {
         insta::assert_snapshot!(said(&args(&["spark-prod"])), @r#"
-        # What 5 playbooks need, and nothing more. Printed by `paramedic rbac`; apply with kubectl apply -f.
+        # What 5 playbooks and the evidence recorder need, and nothing more. Printed by `paramedic rbac`; apply with kubectl apply -f.
         # Alerts without a label `namespace` search all namespaces for their application: only for those use --cluster-wide.
         ---
         apiVersion: rbac.authorization.k8s.io/v1
         kind: Role
         metadata: { name: paramedic-read, namespace: spark-prod }
         rules:
-          # pod-crashloop, spark-driver-failed, spark-executor-lost
-          - { apiGroups: [""], resources: [events], verbs: [list] }
-          # hive-metastore-down, pod-crashloop, spark-driver-failed, spark-executor-lost
-          - { apiGroups: [""], resources: [pods], verbs: [get, list] }
-          # hive-metastore-down, pod-crashloop, spark-driver-failed, spark-executor-lost
+          # pod-crashloop, recorder, spark-driver-failed, spark-executor-lost
+          - { apiGroups: [""], resources: [events], verbs: [list, watch] }
+          # hive-metastore-down, pod-crashloop, recorder, spark-driver-failed, spark-executor-lost
+          - { apiGroups: [""], resources: [pods], verbs: [get, list, watch] }
+          # hive-metastore-down, pod-crashloop, recorder, spark-driver-failed, spark-executor-lost
           - { apiGroups: [""], resources: [pods/log], verbs: [get] }
           # spark-driver-failed, spark-executor-lost
           - { apiGroups: [spark.apache.org], resources: [sparkapplications], verbs: [get] }
           # spark-driver-failed, spark-executor-lost
           - { apiGroups: [sparkoperator.k8s.io], resources: [sparkapplications, sparkconnects], verbs: [get] }
           # NOTE only when Spark UIs cannot be reached at their pod's address: --with-proxy adds `get` on pods/proxy, which reaches every port of every pod
+          # NOTE the recorder watches all namespaces unless `recorder.namespaces` names them: name those of these roles there, or print for your --config
         ---
         apiVersion: rbac.authorization.k8s.io/v1
         kind: RoleBinding
@@ -352,8 +387,6 @@ mod tests {
             }
         }
         add(&printed["items"][0]["rules"], &mut needed);
-        // The evidence recorder's.
-        needed.extend([r#""" "events" "watch""#.to_owned(), r#""" "pods" "watch""#.to_owned()]);
         assert_eq!(granted, needed);
     }
 
@@ -416,6 +449,26 @@ mod tests {
         let text = said(&Args { config: Some(file), ..args(&["a"]) });
         let rule = "  # teams_by_namespace\n  - { apiGroups: [\"\"], resources: [namespaces], verbs: [list] }";
         assert!(text.contains(rule), "{text}");
+    }
+
+    #[test]
+    fn the_recorder_is_granted_where_the_configuration_lets_it_watch() {
+        let alone = "# recorder\n  - { apiGroups: [\"\"], resources: [events, pods], verbs: [list, watch] }\n  # recorder\n  - { apiGroups: [\"\"], resources: [pods/log], verbs: [get] }\n";
+        let asked = |recorder: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("paramedic.yaml");
+            std::fs::write(&file, format!("recorder: {recorder}\n")).unwrap();
+            said(&Args { config: Some(file), ..args(&["spark-prod"]) })
+        };
+        let everywhere = asked("{}");
+        let (wide, narrow) = everywhere.split_once("kind: Role\n").unwrap();
+        assert!(wide.contains("paramedic-read-cluster") && wide.contains(alone), "{wide}");
+        assert!(!narrow.contains("watch]"), "{narrow}");
+        let named = asked("{ namespaces: [spark-prod, spark-dev] }");
+        assert!(!named.contains("ClusterRole"), "{named}");
+        let (dev, prod) = named.split_once("paramedic-read, namespace: spark-prod }").unwrap();
+        assert!(dev.contains("namespace: spark-dev") && dev.contains(alone), "{dev}");
+        assert!(prod.contains("resources: [pods], verbs: [get, list, watch] }"), "{prod}");
     }
 
     #[test]

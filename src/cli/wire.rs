@@ -65,7 +65,8 @@ pub async fn wire(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Resul
     clusters.extend(extra);
     let store = Store::open(&store(&config.store), clock.clone(), tasks).await?;
     let clusters = Clusters::new(clusters);
-    let recorder = Recorder::new(&config.recorder, &clusters, store.clone(), clock.clone());
+    let (owner, time) = (owner()?, clock.clone());
+    let recorder = Recorder::new(&config.recorder, &clusters, store.clone(), time, owner.clone());
     let engine = Engine::new(engine::Inner {
         recorder,
         options: options(config, &http)?,
@@ -81,7 +82,7 @@ pub async fn wire(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Resul
                 .map(|(name, _)| name.clone()),
         ),
         channels: channels(config, &http, &clock, console)?,
-        owner: owner()?,
+        owner,
         started_at: now,
         http,
         clock,

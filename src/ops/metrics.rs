@@ -45,6 +45,7 @@ metrics! {
     RECORDER_UNREAD = "paramedic_recorder_logs_waiting" "gauge" ["cluster"] "Logs waiting to be read.";
     RECORDER_WRITE_LAG = "paramedic_recorder_write_lag_seconds" "gauge" ["cluster"] "Age of the oldest evidence that is not stored yet.";
     RECORDER_TROUBLES = "paramedic_recorder_troubles" "gauge" ["cluster"] "Things the recorder cannot do now (watches, logs, store); /readyz says which.";
+    RECORDER_LEADS = "paramedic_recorder_leads" "gauge" ["cluster"] "1 where this replica reads the logs and stores the evidence, 0 where another one does.";
     RECORDER_RELISTS = "paramedic_recorder_relists_total" "counter" ["cluster"] "Lists begun: one per watch at start, more after a lost watch.";
     RECORDER_LOGS = "paramedic_recorder_logs_total" "counter" ["cluster", "outcome"] "Logs of failed or deleted containers (kept, lost).";
     RECORDER_UNREADABLE = "paramedic_recorder_unreadable_total" "counter" ["cluster"] "Objects that could not be read and were skipped.";

@@ -40,9 +40,20 @@ pub struct Needs {
     pub default_namespace: Permissions,
     /// What cannot be known, one sentence each.
     pub unknown: BTreeSet<String>,
+    /// Of the evidence recorder, in each namespace that it watches.
+    pub recorder: Permissions,
     /// Steps that can reach Spark's UI through the API server's proxy when nothing else works.
     pub proxy: BTreeSet<String>,
 }
+
+/// What the evidence recorder does in each namespace that it watches.
+const RECORDER: [Need; 5] = [
+    Need { group: "", resource: "pods", verb: "list" },
+    Need { group: "", resource: "pods", verb: "watch" },
+    Need { group: "", resource: "pods/log", verb: "get" },
+    Need { group: "", resource: "events", verb: "list" },
+    Need { group: "", resource: "events", verb: "watch" },
+];
 
 /// Resources that belong to the whole cluster.
 const CLUSTER_WIDE: [(&str, &str); 2] = [("", "nodes"), ("", "namespaces")];
@@ -60,9 +71,11 @@ impl Permission {
 }
 
 impl Needs {
-    /// What these playbooks need.
+    /// What these playbooks need, and the recorder, which is always on.
     pub fn of(playbooks: &[Arc<Playbook>]) -> Self {
-        let mut needs = Self::default();
+        let recorder = |need| (Permission::of(need), BTreeSet::from(["recorder".to_owned()]));
+        let mut needs =
+            Self { recorder: RECORDER.iter().map(recorder).collect(), ..Self::default() };
         for playbook in playbooks {
             if let Some(target) = &playbook.target {
                 for need in target.needs() {

@@ -65,6 +65,13 @@ pub struct RecordedLog {
     pub lost: String,
 }
 
+impl RecordedLog {
+    /// It has text, and that was read later than the other's.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        !self.text.is_empty() && self.read_at > other.read_at
+    }
+}
+
 impl Recall {
     /// Adds the conditions of a selector written `k=v,k2=v2`.
     #[must_use]

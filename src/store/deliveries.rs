@@ -73,24 +73,35 @@ pub(super) async fn progress(db: &mut Connection, progress: Progress) -> Result<
 
 type Row = (i64, String, i64, Vec<u8>, i64, i64);
 
-/// How long a replica applies a source's deliveries before it must say so again.
+/// How long a replica has a turn (a source's deliveries, a cluster's evidence) before it must say so again.
 const TURN: SignedDuration = SignedDuration::from_secs(4);
 /// Sources looked at before a caller comes back for more.
 const TRIES: usize = 16;
 
-/// Until when each source's turn is ours, as we know it; sources are those of the configuration.
+/// Until when each turn is ours, as we know it; their names are those of the configuration's sources and clusters.
 #[derive(Clone, Default)]
 pub(super) struct Turns(Arc<Mutex<BTreeMap<String, i64>>>);
 
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Ours, for a while yet.
+    Held,
+    /// Ours since just now.
+    Taken,
+    /// Another replica's.
+    Theirs,
+}
+
 impl Turns {
-    fn is_ours(&self, source: &str, until: i64) -> bool {
+    fn is_ours(&self, name: &str, until: i64) -> bool {
         let turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.get(source).is_some_and(|ours| *ours >= until)
+        turns.get(name).is_some_and(|ours| *ours >= until)
     }
 
-    fn set(&self, source: &str, until: i64) {
+    fn set(&self, name: &str, until: i64) {
         let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.insert(source.to_owned(), until);
+        turns.insert(name.to_owned(), until);
     }
 }
 
@@ -107,21 +118,37 @@ impl Store {
     /// turn ended in the middle, [`Progress`] lets one of them win.
     pub async fn next_delivery(&self, owner: &str) -> Result<Option<Delivery>> {
         for _ in 0..TRIES {
-            let now = self.now();
-            let Some(row) = self.oldest_delivery(owner, millis(now)).await? else {
+            let Some(row) = self.oldest_delivery(owner, millis(self.now())).await? else {
                 return Ok(None);
             };
-            let (source, end) = (&row.1, now.saturating_add(TURN).unwrap_or(now));
-            let half = now.saturating_add(TURN / 2).unwrap_or(now);
-            if !self.db.is_shared() || self.turns.is_ours(source, millis(half)) {
-                return Ok(Some(delivery(row)));
-            }
-            // Taken or not, what we read may be old by now.
-            if self.take_turn(source, owner, millis(now), millis(end)).await? {
-                self.turns.set(source, millis(end));
+            match self.turn(&row.1, owner).await? {
+                Turn::Held => return Ok(Some(delivery(row))),
+                // Taken or not, what we read may be old by now.
+                Turn::Taken | Turn::Theirs => {}
             }
         }
         Ok(None)
+    }
+
+    /// True while this process has the turn of this name, which is not a source's: it takes one that is free, and its own
+    /// goes on. It ends by itself after 4 s without this question. In a store of one process it is always ours.
+    pub async fn has_turn(&self, name: &str, owner: &str) -> Result<bool> {
+        Ok(self.turn(name, owner).await? != Turn::Theirs)
+    }
+
+    /// Whose turn of this name it is, after taking it if it is free and renewing ours if half of it is over.
+    async fn turn(&self, name: &str, owner: &str) -> Result<Turn> {
+        let now = self.now();
+        let end = now.saturating_add(TURN).unwrap_or(now);
+        let half = now.saturating_add(TURN / 2).unwrap_or(now);
+        if !self.db.is_shared() || self.turns.is_ours(name, millis(half)) {
+            return Ok(Turn::Held);
+        }
+        if !self.take_turn(name, owner, millis(now), millis(end)).await? {
+            return Ok(Turn::Theirs);
+        }
+        self.turns.set(name, millis(end));
+        Ok(Turn::Taken)
     }
 
     async fn oldest_delivery(&self, owner: &str, now: i64) -> Result<Option<Row>> {
@@ -131,13 +158,13 @@ impl Store {
         self.db.optional(query(sql).bind(owner).bind(now)).await
     }
 
-    async fn take_turn(&self, source: &str, owner: &str, now: i64, until: i64) -> Result<bool> {
-        let (source, owner) = (source.to_owned(), owner.to_owned());
+    async fn take_turn(&self, name: &str, owner: &str, now: i64, until: i64) -> Result<bool> {
+        let (name, owner) = (name.to_owned(), owner.to_owned());
         let write = self.db.write(move |db| {
             Box::pin(async move {
                 let sql = "INSERT INTO leases (name, owner, until_at) VALUES ($1, $2, $4) ON CONFLICT (name) DO UPDATE \
                            SET owner = excluded.owner, until_at = excluded.until_at WHERE leases.owner = excluded.owner OR leases.until_at <= $3";
-                let take = query(sql).bind(source).bind(owner).bind(now).bind(until);
+                let take = query(sql).bind(name).bind(owner).bind(now).bind(until);
                 Ok(take.execute(db).await? == 1)
             })
         });

@@ -33,6 +33,9 @@ pub struct PodRow {
     pub failed: bool,
     /// A log that was read; a later row without one does not replace it.
     pub has_log: bool,
+    /// How new it is: a row with a smaller one does not replace it, whoever writes it and when. For a pod its resource
+    /// version, for a log when it was read.
+    pub version: i64,
     /// JSON, masked.
     pub record: String,
 }
@@ -74,12 +77,13 @@ fn stored((uid, seen_at, gone_at, record): Row) -> StoredPod {
 }
 
 async fn save(db: &mut Connection, row: &PodRow) -> Result<()> {
-    let sql = "INSERT INTO pods (cluster, uid, container, restarts, namespace, name, app_id, seen_at, gone_at, failed, has_log, bytes, record) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+    let sql = "INSERT INTO pods (cluster, uid, container, restarts, namespace, name, app_id, seen_at, gone_at, failed, has_log, bytes, record, version) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
                ON CONFLICT (cluster, uid, container, restarts) DO UPDATE SET \
                namespace = excluded.namespace, name = excluded.name, app_id = excluded.app_id, seen_at = excluded.seen_at, \
-               gone_at = excluded.gone_at, failed = excluded.failed, has_log = excluded.has_log, bytes = excluded.bytes, record = excluded.record \
-               WHERE excluded.has_log >= pods.has_log";
+               gone_at = excluded.gone_at, failed = excluded.failed, has_log = excluded.has_log, bytes = excluded.bytes, record = excluded.record, \
+               version = excluded.version \
+               WHERE excluded.has_log > pods.has_log OR (excluded.has_log = pods.has_log AND excluded.version >= pods.version)";
     // What a row takes beside its text: the other columns and its places in the indexes.
     let bytes = i64::try_from(row.record.len()).unwrap_or(i64::MAX).saturating_add(400);
     query(sql)
@@ -96,6 +100,7 @@ async fn save(db: &mut Connection, row: &PodRow) -> Result<()> {
         .bind(i64::from(row.has_log))
         .bind(bytes)
         .bind(&row.record)
+        .bind(row.version)
         .execute(db)
         .await?;
     Ok(())

@@ -180,9 +180,15 @@ async fn a_missing_permission_names_its_playbooks_and_how_to_grant_it() {
     let world = World::new().await;
     world.cluster.deny("list", "events");
     world.cluster.deny("get", "sparkapplications");
-    insta::assert_snapshot!(but_always(&world.troubles(&["a", "b"]).await), @"FAIL  cluster prod, permissions: 6 of 14 are missing: get sparkapplications.spark.apache.org (for spark-driver-failed, spark-executor-lost) in a, b; get sparkapplications.sparkoperator.k8s.io (for spark-driver-failed, spark-executor-lost) in a, b; list events (for pod-crashloop, spark-driver-failed, spark-executor-lost) in a, b -> paramedic rbac --namespace a --namespace b | kubectl apply -f -");
+    insta::assert_snapshot!(but_always(&world.troubles(&["a", "b"]).await), @r"
+    FAIL  cluster prod, permissions: 6 of 14 are missing: get sparkapplications.spark.apache.org (for spark-driver-failed, spark-executor-lost) in a, b; get sparkapplications.sparkoperator.k8s.io (for spark-driver-failed, spark-executor-lost) in a, b; list events (for pod-crashloop, spark-driver-failed, spark-executor-lost) in a, b -> paramedic rbac --namespace a --namespace b | kubectl apply -f -
+    warn  cluster prod, recorder: without these evidence is lost: list events (for events of deleted pods) -> name the namespaces in `recorder.namespaces`, or grant them in a ClusterRole (`paramedic rbac`)
+    ");
     // Without namespaces it may be granted where it is needed, so it is no failure.
-    insta::assert_snapshot!(but_always(&world.troubles(&[]).await), @"warn  cluster prod, permissions: 3 of 7 are not granted in the whole cluster: get sparkapplications.spark.apache.org (for spark-driver-failed, spark-executor-lost); get sparkapplications.sparkoperator.k8s.io (for spark-driver-failed, spark-executor-lost); list events (for pod-crashloop, spark-driver-failed, spark-executor-lost) -> say --namespace for each namespace that alerts come from to look there, or grant them (`paramedic rbac`)");
+    insta::assert_snapshot!(but_always(&world.troubles(&[]).await), @r"
+    warn  cluster prod, permissions: 3 of 7 are not granted in the whole cluster: get sparkapplications.spark.apache.org (for spark-driver-failed, spark-executor-lost); get sparkapplications.sparkoperator.k8s.io (for spark-driver-failed, spark-executor-lost); list events (for pod-crashloop, spark-driver-failed, spark-executor-lost) -> say --namespace for each namespace that alerts come from to look there, or grant them (`paramedic rbac`)
+    warn  cluster prod, recorder: without these evidence is lost: list events (for events of deleted pods) -> name the namespaces in `recorder.namespaces`, or grant them in a ClusterRole (`paramedic rbac`)
+    ");
     world.cluster.deny("create", "selfsubjectaccessreviews");
     let said = but_always(&world.troubles(&["a"]).await);
     assert!(
@@ -191,6 +197,18 @@ async fn a_missing_permission_names_its_playbooks_and_how_to_grant_it() {
         ),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn what_the_recorder_may_not_do_is_told_with_the_evidence_that_is_lost_where_it_watches() {
+    let mut world = World::new().await;
+    world.more = "recorder: { namespaces: [spark-prod, spark-dev] }".to_owned();
+    let found = world.examined(&["spark-prod"]).await;
+    let line = |f: &&Finding| f.what == "cluster prod, recorder";
+    let said = found.iter().find(line).map(ToString::to_string);
+    insta::assert_snapshot!(said.unwrap(), @"ok    cluster prod, recorder: all 10 that it needs, in spark-prod, spark-dev");
+    world.cluster.deny("watch", "pods");
+    insta::assert_snapshot!(but_always(&world.troubles(&["spark-prod"]).await), @"warn  cluster prod, recorder: without these evidence is lost: watch pods (for status, exit code and log of deleted pods) in spark-dev, spark-prod -> grant them (`paramedic rbac --config`)");
 }
 
 #[tokio::test]

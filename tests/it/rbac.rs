@@ -10,7 +10,10 @@ use paramedic::{
 };
 use serde_json::{Value, json};
 
-use crate::fakes::kube::{Rig, pod};
+use crate::{
+    fakes::kube::{Rig, pod},
+    recorder,
+};
 
 const DAY: jiff::civil::Date = jiff::civil::date(2026, 11, 23);
 
@@ -132,7 +135,8 @@ async fn the_printed_roles_are_enough_for_every_shipped_playbook() {
 #[tokio::test]
 async fn without_any_one_of_the_printed_verbs_a_shipped_playbook_is_refused() {
     let all = printed(true);
-    for rule in &all {
+    // To watch is the recorder's, which has a story of its own.
+    for rule in all.iter().filter(|(_, _, verb)| verb != "watch") {
         let fewer = all.iter().filter(|other| *other != rule).cloned().collect();
         let said = refused(fewer).await;
         let (group, resource, verb) = rule;
@@ -140,4 +144,27 @@ async fn without_any_one_of_the_printed_verbs_a_shipped_playbook_is_refused() {
         // Within JSON the quotes are escaped.
         assert!(said.replace('\\', "").contains(&words), "{rule:?} is not needed: {said}");
     }
+}
+
+#[tokio::test]
+async fn the_recorder_records_under_the_printed_roles_and_says_which_of_its_verbs_is_missing() {
+    let all = printed(false);
+    assert_eq!(recorder::troubles_under(all.clone(), true).await, "");
+    for (resource, verb) in [
+        ("pods", "list"),
+        ("pods", "watch"),
+        ("pods/log", "get"),
+        ("events", "list"),
+        ("events", "watch"),
+    ] {
+        let rule = (String::new(), resource.to_owned(), verb.to_owned());
+        assert!(all.contains(&rule), "{rule:?} is not printed");
+        let fewer = all.iter().filter(|other| **other != rule).cloned().collect();
+        let said = recorder::troubles_under(fewer, false).await;
+        let words = format!("cannot {verb} resource \"{resource}\" in API group \"\"");
+        assert!(said.contains(&words), "{rule:?}: {said}");
+    }
+    let watched = all.iter().filter(|(_, _, verb)| verb == "watch");
+    let watched: Vec<&str> = watched.map(|(_, resource, _)| resource.as_str()).collect();
+    assert_eq!(watched, ["events", "pods"], "nothing else is watched");
 }

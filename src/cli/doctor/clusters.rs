@@ -81,6 +81,7 @@ async fn api(doctor: &Doctor<'_>, what: &str, kube: &Client, teams: bool) -> See
     }
     let served = kube.groups().await.unwrap_or_default();
     seen.add(permissions(doctor, what, kube, &served, teams).await);
+    seen.add(recorder(doctor, what, kube).await);
     if !doctor.needs.proxy.is_empty() {
         seen.findings.extend(executors(doctor, what, kube, &served).await);
     }
@@ -131,34 +132,74 @@ async fn permissions(
     served: &Groups,
     teams: bool,
 ) -> Finding {
+    let what = format!("{what}, permissions");
     let asked = questions(doctor, served, teams);
     let total = asked.len();
+    match missing(kube, asked).await {
+        Ok((count, missing)) => verdict(doctor, &what, (count, total), &missing),
+        Err(error) => unasked(&what, &error),
+    }
+}
+
+/// One line about what the evidence recorder needs, in each namespace that it watches.
+async fn recorder(doctor: &Doctor<'_>, what: &str, kube: &Client) -> Finding {
+    let what = format!("{what}, recorder");
+    let named = &doctor.config.recorder.namespaces;
+    let places = if named.is_empty() { &[String::new()] } else { named.as_slice() };
+    let mut asked: BTreeMap<Asked, BTreeSet<String>> = BTreeMap::new();
+    for place in places {
+        for Permission { group, resource, verb } in doctor.needs.recorder.keys().cloned() {
+            let evidence = match resource.as_str() {
+                "events" => "events of deleted pods",
+                "pods/log" => "logs of deleted pods",
+                _ => "status, exit code and log of deleted pods",
+            };
+            let question =
+                Asked { verb, group, resource, namespace: place.clone(), ..Asked::default() };
+            asked.entry(question).or_default().insert(evidence.to_owned());
+        }
+    }
+    let total = asked.len();
+    let missing = match missing(kube, asked).await {
+        Ok((_, missing)) => missing,
+        Err(error) => return unasked(&what, &error),
+    };
+    let place = if named.is_empty() { "the whole cluster" } else { &named.join(", ") };
+    if missing.is_empty() {
+        return Finding::ok(&what, format!("all {total} that it needs, in {place}"));
+    }
+    let says = format!("without these evidence is lost: {}", missing.join("; "));
+    let remedy = if named.is_empty() {
+        "name the namespaces in `recorder.namespaces`, or grant them in a ClusterRole (`paramedic rbac`)"
+    } else {
+        "grant them (`paramedic rbac --config`)"
+    };
+    Finding::new(State::Warn, &what, says, remedy)
+}
+
+fn unasked(what: &str, error: &clients::Error) -> Finding {
+    let says = format!("could not be asked for: {}", error.reason);
+    Finding::new(State::Warn, what, says, "every account may ask; is the API server well?")
+}
+
+/// What of this is not granted: how many of them, and a line for each with what it is for and where.
+async fn missing(
+    kube: &Client,
+    asked: BTreeMap<Asked, BTreeSet<String>>,
+) -> clients::Result<(usize, Vec<String>)> {
     let answers: Vec<_> = stream::iter(asked)
-        .map(async |(question, playbooks)| (kube.may_we(&question).await, question, playbooks))
+        .map(async |(question, whose)| (kube.may_we(&question).await, question, whose))
         .buffer_unordered(PARALLEL)
         .collect()
         .await;
-    let what = format!("{what}, permissions");
     let mut missing: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut count = 0;
-    for (answer, question, playbooks) in answers {
-        match answer {
-            Ok(answered) if answered.allowed => {}
-            Ok(_) => {
-                let names: Vec<&str> = playbooks.iter().map(String::as_str).collect();
-                let what = format!("{} (for {})", question.what(), names.join(", "));
-                count += 1;
-                missing.entry(what).or_default().insert(question.namespace);
-            }
-            Err(error) => {
-                let says = format!("could not be asked for: {}", error.reason);
-                return Finding::new(
-                    State::Warn,
-                    &what,
-                    says,
-                    "every account may ask; is the API server well?",
-                );
-            }
+    for (answer, question, whose) in answers {
+        if !answer?.allowed {
+            let names: Vec<&str> = whose.iter().map(String::as_str).collect();
+            let what = format!("{} (for {})", question.what(), names.join(", "));
+            count += 1;
+            missing.entry(what).or_default().insert(question.namespace);
         }
     }
     let line = |(what, places): (String, BTreeSet<String>)| {
@@ -166,8 +207,7 @@ async fn permissions(
         let joined = places.join(", ");
         if joined.is_empty() { what } else { format!("{what} in {joined}") }
     };
-    let missing: Vec<String> = missing.into_iter().map(line).collect();
-    verdict(doctor, &what, (count, total), &missing)
+    Ok((count, missing.into_iter().map(line).collect()))
 }
 
 fn verdict(

@@ -44,6 +44,9 @@ pub struct Pod {
     /// Its unique id: a pod made again under the same name has another.
     #[serde(skip)]
     pub uid: String,
+    /// Its resource version: a newer state of it has a larger one. 0 when the server's is no number.
+    #[serde(skip)]
+    pub resource_version: u64,
     /// All labels.
     #[serde(skip)]
     pub labels: BTreeMap<String, String>,
@@ -177,6 +180,10 @@ impl From<core::Pod> for Pod {
             name: metadata.name.unwrap_or_default(),
             namespace: metadata.namespace.unwrap_or_default(),
             uid: metadata.uid.unwrap_or_default(),
+            resource_version: metadata
+                .resource_version
+                .and_then(|version| version.parse().ok())
+                .unwrap_or_default(),
             gone: String::new(),
             role: label("spark-role"),
             exec_id: label("spark-exec-id"),

@@ -66,6 +66,8 @@ pub struct Counts {
     pub dropped: u64,
     /// Batches stored.
     pub batches: u64,
+    /// This process reads the logs and stores what was seen.
+    pub leads: bool,
 }
 
 /// The pods of one cluster.
@@ -89,6 +91,7 @@ pub struct Index {
     incomplete: BTreeSet<usize>,
     reading: usize,
     counts: Counts,
+    leads: bool,
 }
 
 impl Index {
@@ -107,7 +110,19 @@ impl Index {
             incomplete: (0..watches).collect(),
             reading: 0,
             counts: Counts::default(),
+            leads: true,
         }
+    }
+
+    /// True while this process reads the logs of this cluster and stores what was seen; at first it does.
+    pub fn leads(&self) -> bool {
+        self.leads
+    }
+
+    /// It leads from now on, or another process does; true when that is new. Whoever does not lead sees and keeps the same,
+    /// and everything that is to be done stays to be done; what it does not read or store is not lost, another does it.
+    pub fn lead(&mut self, leads: bool) -> bool {
+        std::mem::replace(&mut self.leads, leads) != leads
     }
 
     /// Puts in what was stored before this process began; a watch that does not show it marks it as gone.
@@ -176,6 +191,8 @@ impl Index {
             return;
         };
         (record.watch, record.listed) = (Some(watch), list);
+        // A version that says nothing else is no change.
+        record.pod.resource_version = pod.resource_version;
         if record.gone.take().is_some() || record.pod != pod {
             record.pod = pod;
             record.seen = now;
@@ -207,7 +224,8 @@ impl Index {
 
     fn bury(&mut self, uid: &str, why: &str, now: Timestamp) {
         let Some(mut record) = self.take(uid) else { return };
-        self.counts.lost += record.bury(now, why);
+        let lost = record.bury(now, why);
+        self.counts.lost += if self.leads { lost } else { 0 };
         record.seen = now;
         changed(&mut record, now);
         self.put(record);
@@ -231,7 +249,8 @@ impl Index {
 
     /// The most urgent log to read.
     pub fn take_read(&mut self, now: Timestamp) -> Option<LogJob> {
-        let key = self.wanted.iter().find(|(_, after, _)| *after <= now)?.2.clone();
+        let mut wanted = self.wanted.iter().filter(|_| self.leads);
+        let key = wanted.find(|(_, after, _)| *after <= now)?.2.clone();
         let mut record = self.take(&key.uid)?;
         let ended = record.pod.containers.iter().any(|c| {
             c.name == key.container
@@ -276,7 +295,7 @@ impl Index {
 
     /// The next log to follow, while there is room.
     pub fn take_stream(&mut self, now: Timestamp) -> Option<LogJob> {
-        if self.counts().streams >= self.limits.streams {
+        if !self.leads || self.counts().streams >= self.limits.streams {
             return None;
         }
         let free = |key: &&Key| match self.streams.get(*key) {
@@ -313,15 +332,27 @@ impl Index {
         self.put(record);
     }
 
-    /// A log is followed no more; not before `again` if it goes on.
-    pub fn stream_ended(&mut self, job: &LogJob, now: Timestamp, again: Timestamp) {
-        self.streams.remove(&job.key);
-        let Some(mut record) = self.take(&job.key.uid) else { return };
-        if let Some(entry) = record.logs.get_mut(&(job.key.container.clone(), job.key.restarts)) {
+    /// The process ends: what was followed so far is to be stored now.
+    pub fn end_streams(&mut self, now: Timestamp) {
+        let followed = self.streams.iter().filter(|(_, rests)| rests.is_none());
+        for key in followed.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.store_log(&key, now);
+        }
+    }
+
+    fn store_log(&mut self, key: &Key, now: Timestamp) {
+        let Some(mut record) = self.take(&key.uid) else { return };
+        if let Some(entry) = record.logs.get_mut(&(key.container.clone(), key.restarts)) {
             entry.unsaved = true;
             changed(&mut record, now);
         }
         self.put(record);
+    }
+
+    /// A log is followed no more; not before `again` if it goes on.
+    pub fn stream_ended(&mut self, job: &LogJob, now: Timestamp, again: Timestamp) {
+        self.streams.remove(&job.key);
+        self.store_log(&job.key, now);
         if self.followable.contains(&job.key) {
             self.streams.insert(job.key.clone(), Some(again));
         }
@@ -393,6 +424,7 @@ impl Index {
             unsaved_since: self.unsaved.first().map(|(since, _)| *since),
             unread: self.wanted.len() + self.reading,
             streams: self.streams.values().filter(|rests| rests.is_none()).count(),
+            leads: self.leads,
             ..self.counts
         }
     }
@@ -427,7 +459,7 @@ impl Index {
         while self.pods.len() > self.limits.pods || self.counts.bytes > self.limits.bytes {
             let Some((_, _, uid)) = self.order.first().cloned() else { break };
             if let Some(record) = self.take(&uid) {
-                self.counts.dropped += u64::from(record.unsaved.is_some());
+                self.counts.dropped += u64::from(self.leads && record.unsaved.is_some());
                 self.streams.retain(|key, rests| key.uid != uid || rests.is_none());
             }
         }

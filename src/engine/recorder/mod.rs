@@ -7,10 +7,11 @@
 //! Trouble never stops the daemon: a watch or log that is refused is said once in the log, and stays in `/readyz`, in the
 //! metrics and on the cards that it concerns until it works again.
 //!
-//! Every process watches and holds what it saw; only the one that [`Site::leads`] reads logs and writes. What is not stored
-//! stays marked, so a process that takes the lead stores what it saw meanwhile.
+//! Of several replicas each watches and holds what it saw; the one whose turn it is ([`leading`]) reads logs and writes.
+//! What is not stored stays marked, so a replica that takes the lead stores what it saw meanwhile.
 
 mod index;
+mod leading;
 mod log;
 mod order;
 mod reading;
@@ -21,10 +22,7 @@ mod writing;
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -59,11 +57,15 @@ struct Inner {
     settings: config::Recorder,
     store: Store,
     clock: Clock,
+    /// This process, as leases name it.
+    owner: String,
 }
 
 /// What is kept of one cluster.
 struct Site {
     cluster: String,
+    /// The name of its turn; no source has a slash in its name.
+    turn: String,
     kube: kube::Client,
     index: Mutex<Index>,
     /// Namespace and label selector of each watch of pods.
@@ -75,7 +77,6 @@ struct Site {
     to_store: Notify,
     /// What does not work now, and why.
     troubles: Mutex<BTreeMap<String, String>>,
-    leads: AtomicBool,
 }
 
 impl Recorder {
@@ -85,13 +86,14 @@ impl Recorder {
         clusters: &Clusters,
         store: Store,
         clock: Clock,
+        owner: String,
     ) -> Self {
         let with_access = clusters.iter().filter_map(|cluster| {
             let kube = cluster.kube.clone()?;
             Some((cluster.name.clone(), Arc::new(Site::new(&cluster.name, kube, settings))))
         });
         let (sites, settings) = (with_access.collect(), settings.clone());
-        Self(Arc::new(Inner { sites, settings, store, clock }))
+        Self(Arc::new(Inner { sites, settings, store, clock, owner }))
     }
 
     /// Starts watching, reading and writing.
@@ -101,6 +103,10 @@ impl Recorder {
             tasks.spawn("engine.recorder", async move {
                 // First what an earlier process saw: the first list says what of it is gone.
                 recorder.restore(&site).await;
+                // And whose turn it is, so that what another replica stores is not counted as lost here.
+                if let Err(error) = recorder.leads(&site).await {
+                    tracing::warn!(%error, "whose turn it is to record is not known yet");
+                }
                 recorder.watch_all(&site, &tasks_of_site);
                 recorder.read_all(&site, &tasks_of_site);
                 recorder.write_all(&site, &tasks_of_site);
@@ -170,7 +176,10 @@ impl Recorder {
                     log.container == stored.container && log.restarts == restarts
                 };
                 match pod.logs.iter_mut().find(same) {
-                    Some(known) if known.text.is_empty() => *known = stored,
+                    // Whoever leads may have read more of it than we have.
+                    Some(known) if known.text.is_empty() || stored.is_newer_than(known) => {
+                        *known = stored;
+                    }
                     Some(_) => {}
                     None => pod.logs.push(stored),
                 }
@@ -202,7 +211,8 @@ impl Recorder {
         let now = self.0.clock.now();
         for site in self.0.sites.values() {
             let counts = site.with(|index| index.counts());
-            let lag = counts.unsaved_since.map_or(0.0, |at| now.duration_since(at).as_secs_f64());
+            let unsaved_since = counts.unsaved_since.filter(|_| counts.leads);
+            let lag = unsaved_since.map_or(0.0, |at| now.duration_since(at).as_secs_f64());
             for (name, value) in [
                 (names::RECORDER_PODS, float(counts.pods)),
                 (names::RECORDER_BYTES, float(counts.bytes)),
@@ -210,6 +220,7 @@ impl Recorder {
                 (names::RECORDER_UNREAD, float(counts.unread)),
                 (names::RECORDER_WRITE_LAG, lag.max(0.0)),
                 (names::RECORDER_TROUBLES, float(site.troubles().len())),
+                (names::RECORDER_LEADS, f64::from(u8::from(counts.leads))),
             ] {
                 metrics::gauge!(name, "cluster" => site.cluster.clone()).set(value);
             }
@@ -264,6 +275,7 @@ impl Site {
         };
         Self {
             cluster: cluster.to_owned(),
+            turn: format!("recorder/{cluster}"),
             kube,
             index: Mutex::new(Index::new(limits, watches.len())),
             watches,
@@ -272,18 +284,11 @@ impl Site {
             to_follow: Notify::new(),
             to_store: Notify::new(),
             troubles: Mutex::default(),
-            leads: AtomicBool::new(true),
         }
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Index) -> T) -> T {
         work(&mut self.index.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// True while this process reads the logs of this cluster and stores what was seen. With one process it always does;
-    /// a lease among several sets it.
-    fn leads(&self) -> bool {
-        self.leads.load(Ordering::Relaxed)
     }
 
     fn lock_troubles(&self) -> MutexGuard<'_, BTreeMap<String, String>> {

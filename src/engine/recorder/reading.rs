@@ -50,8 +50,7 @@ impl Recorder {
     async fn read_wanted(&self, site: &Site, stop: &Stop) {
         while !stop.draining.is_cancelled() {
             let now = self.0.clock.now();
-            let job = if site.leads() { site.with(|index| index.take_read(now)) } else { None };
-            let Some(job) = job else {
+            let Some(job) = site.with(|index| index.take_read(now)) else {
                 tokio::select! {
                     () = site.to_read.notified() => {}
                     () = self.0.clock.sleep(LOOK) => {}
@@ -70,13 +69,12 @@ impl Recorder {
         let stop = tasks.stop().clone();
         while !stop.draining.is_cancelled() {
             let now = self.0.clock.now();
-            while let Some(job) =
-                if site.leads() { site.with(|index| index.take_stream(now)) } else { None }
-            {
+            while let Some(job) = site.with(|index| index.take_stream(now)) {
                 let (recorder, site, stop) = (self.clone(), Arc::clone(site), stop.clone());
                 tasks.spawn("engine.recorder.follow", async move {
                     let again = tokio::select! {
                         again = recorder.follow(&site, &job) => again,
+                        () = recorder.until_another_leads(&site) => FOLLOW_AGAIN,
                         () = stop.draining.cancelled() => FOLLOW_AGAIN,
                     };
                     let now = recorder.0.clock.now();

@@ -51,6 +51,7 @@ pub enum Body {
 #[serde(default)]
 pub struct StoredPod {
     pod: Pod,
+    resource_version: u64,
     labels: BTreeMap<String, String>,
     created: Option<Timestamp>,
     ui_port: u16,
@@ -82,6 +83,7 @@ impl StoredPod {
         let pod = record.pod.clone();
         let event = |event: &Event| StoredEvent { event: event.clone(), uid: event.uid.clone() };
         Self {
+            resource_version: pod.resource_version,
             labels: pod.labels.clone(),
             created: pod.created,
             ui_port: pod.ui_port,
@@ -91,10 +93,16 @@ impl StoredPod {
         }
     }
 
+    /// How new it is: the version of its status.
+    pub fn version(&self) -> i64 {
+        i64::try_from(self.resource_version).unwrap_or(i64::MAX)
+    }
+
     /// The record it came from, without its logs.
     pub fn into_record(self, uid: &str, seen: Timestamp, gone: Option<Timestamp>) -> Record {
         let mut pod = self.pod;
         uid.clone_into(&mut pod.uid);
+        pod.resource_version = self.resource_version;
         pod.labels = self.labels;
         pod.created = self.created;
         pod.ui_port = self.ui_port;
@@ -125,6 +133,11 @@ impl StoredLog {
     /// True when there is a log, and not only the reason why there is none.
     pub fn was_read(&self) -> bool {
         self.read_at.is_some()
+    }
+
+    /// How new it is: when it was read, in milliseconds.
+    pub fn version(&self) -> i64 {
+        self.read_at.map_or(0, Timestamp::as_millisecond)
     }
 
     /// As steps see it.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     PODS, Recorder, Site,
     index::Index,
+    leading::LOOK,
     stored::{Body, Row, StoredPod},
 };
 use crate::{
@@ -21,8 +22,6 @@ const ROWS: usize = 250;
 const BYTES: usize = 1024 * 1024;
 /// How long changes are gathered before a commit.
 const GATHER: Duration = Duration::from_millis(250);
-/// Before the store is tried again.
-const AGAIN: Duration = Duration::from_secs(5);
 /// The name of the trouble with the store.
 const STORE: &str = "store";
 
@@ -49,25 +48,33 @@ impl Recorder {
         let (recorder, site, stop) = (self.clone(), Arc::clone(site), tasks.stop().clone());
         tasks.spawn("engine.recorder.store", async move {
             while !stop.draining.is_cancelled() {
+                // Whoever does not lead only looks whether its turn has come.
                 tokio::select! {
-                    () = site.to_store.notified() => {}
+                    () = site.to_store.notified(), if site.with(|index| index.leads()) => {}
+                    () = recorder.0.clock.sleep(LOOK) => {}
                     () = stop.draining.cancelled() => {}
                 }
                 tokio::select! {
                     () = recorder.0.clock.sleep(GATHER) => {}
                     () = stop.draining.cancelled() => {}
                 }
+                if stop.draining.is_cancelled() {
+                    let now = recorder.0.clock.now();
+                    site.with(|index| index.end_streams(now));
+                }
                 if let Err(error) = recorder.flush_one(&site).await {
                     let error =
                         Error::new(Kind::Refused, "store evidence of pods", error.to_string());
                     site.troubled(STORE, &error);
                     tokio::select! {
-                        () = recorder.0.clock.sleep(AGAIN) => {}
+                        () = recorder.0.clock.sleep(LOOK) => {}
                         () = stop.draining.cancelled() => {}
                     }
                     site.to_store.notify_one();
                 }
             }
+            // Another replica goes on at once; without this, when our turn ends by itself.
+            drop(recorder.0.store.end_turns(&recorder.0.owner).await);
             Ok(())
         });
     }
@@ -81,12 +88,10 @@ impl Recorder {
     }
 
     async fn flush_one(&self, site: &Arc<Site>) -> crate::store::Result<()> {
-        if !site.leads() {
-            return Ok(());
-        }
         // What changes meanwhile waits for the next turn: a storm cannot keep this one going for ever.
         let mut left = site.with(|index| index.counts().unsaved);
-        while left > 0 {
+        // Asked before each batch: a process that was frozen finds here that another one has taken over.
+        while self.leads(site).await? && left > 0 {
             let rows = site.with(|index| index.unsaved(ROWS, BYTES));
             let pods = rows.iter().filter(|row| row.key.container.is_empty()).count();
             if pods == 0 {
@@ -110,9 +115,9 @@ impl Recorder {
 }
 
 fn stored(cluster: &str, row: &Row) -> PodRow {
-    let (value, has_log) = match &row.body {
-        Body::Pod(pod) => (serde_json::to_value(pod), false),
-        Body::Log(log) => (serde_json::to_value(log), log.was_read()),
+    let (value, has_log, version) = match &row.body {
+        Body::Pod(pod) => (serde_json::to_value(pod), false, pod.version()),
+        Body::Log(log) => (serde_json::to_value(log), log.was_read(), log.version()),
     };
     let mut value = value.unwrap_or(Value::Null);
     redact_json(&mut value);
@@ -128,6 +133,7 @@ fn stored(cluster: &str, row: &Row) -> PodRow {
         gone_at: row.gone,
         failed: row.failed,
         has_log,
+        version,
         record: value.to_string(),
     }
 }

@@ -95,7 +95,7 @@ async fn after_a_restart_of_the_daemon_the_card_still_knows() {
     dies(&rig, true).await;
     rig.app.pump_until_quiet().await;
     let rig = rig.dies_and_restarts().await;
-    rig.records_again();
+    rig.records();
     // Nothing leads to the pod but the namespace: the failures of the last hour do.
     let (verdicts, caveats) = diagnosed(&rig, &[("alertname", "SparkExecutorFailuresHigh")]).await;
     assert_eq!(verdicts, ["spark/executor/oom-killed"]);

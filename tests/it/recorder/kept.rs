@@ -60,7 +60,7 @@ async fn what_was_seen_outlives_the_daemon_and_what_went_meanwhile_is_known_to_b
     let known = rig.recall("exec-1").await.unwrap();
     assert_eq!((known.logs[0].text.as_str(), known.events.len()), ("INFO last words\n", 0));
     assert!(known.is_gone() && known.pod.labels["spark-app-selector"] == APP);
-    rig.records_again();
+    rig.records();
     rig.until("the lists are complete", |rig| rig.counts().lost == 1).await;
     let known = rig.recall("exec-2").await.unwrap();
     assert!(known.is_gone());

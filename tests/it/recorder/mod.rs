@@ -4,10 +4,11 @@
 
 mod card;
 mod kept;
+mod replicas;
 mod soak;
 mod trouble;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use paramedic::{
     clients::{self, Cluster, kube, spark},
@@ -37,21 +38,21 @@ impl Rig {
     }
 
     async fn on(listener: tokio::net::TcpListener, yaml: &str) -> Self {
+        let rig = Self::not_started(listener, yaml).await;
+        rig.records();
+        // Once it watches, nothing that a story does can fall between list and watch unseen.
+        rig.until("it watches", |rig| rig.watches() >= 2).await;
+        rig
+    }
+
+    async fn not_started(listener: tokio::net::TcpListener, yaml: &str) -> Self {
         let (clock, hand) = Clock::manual(START.parse().unwrap());
         let tasks = Tasks::default();
         let cluster = apiserver::Cluster::new(&clock);
         let server = ApiServer::on(listener, &tasks, cluster.clone()).unwrap();
-        let kube = kube::Client::from_url(&server.url).unwrap();
-        let http = clients::http::Client::new(clients::http::Guard::default()).unwrap();
-        let spark = spark::Client::new(http, Some(kube.clone()), None);
-        let clients = Cluster { kube: Some(kube), ..Cluster::new("prod", spark) };
-        let app = TestApp::at((clock, hand), yaml, &[], vec![clients]).await;
-        app.engine.recorder.start(&app.tasks);
+        let app = TestApp::at((clock, hand), yaml, &[], vec![access(&server)]).await;
         let expected = Expected(cluster.clone());
-        let rig = Self { app, cluster, tasks, expected };
-        // Once it watches, nothing that a story does can fall between list and watch unseen.
-        rig.until("it watches", |rig| rig.watches() >= 2).await;
-        rig
+        Self { app, cluster, tasks, expected }
     }
 
     fn watches(&self) -> usize {
@@ -127,9 +128,44 @@ impl Rig {
         Self { app, cluster, tasks, expected }
     }
 
-    fn records_again(&self) {
+    fn records(&self) {
         self.app.engine.recorder.start(&self.app.tasks);
     }
+}
+
+/// Lets a recorder work that may do only this, until it has recorded all that is `enough` for, else until it says what is
+/// refused; that.
+pub async fn troubles_under(rules: BTreeSet<(String, String, String)>, enough: bool) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let rig = Rig::not_started(listener, "").await;
+    rig.cluster.grant_only(rules).unwrap();
+    let dies = |name: &str| {
+        say(&rig.cluster, name, "executor", "INFO last words");
+        rig.cluster.put(killed(name, "executor")).unwrap();
+        rig.cluster.put(event(name, &format!("of-{name}"), "Killing", "Stopping")).unwrap();
+    };
+    dies("exec-1");
+    rig.records();
+    let troubles = || rig.app.engine.recorder.troubles();
+    if enough {
+        // What comes after the lists is brought by the watches alone.
+        rig.until("it watches", |rig| rig.watches() >= 2).await;
+        dies("exec-2");
+        rig.until("both logs are read", |rig| rig.counts().kept == 2).await;
+        let events = async || rig.recall("exec-2").await.is_some_and(|pod| pod.events.len() == 1);
+        rig.becomes("the event is seen", false, events).await;
+    } else {
+        rig.until("it is refused", |_| !troubles().is_empty()).await;
+    }
+    troubles().join("\n")
+}
+
+/// What a daemon knows of the cluster.
+fn access(server: &ApiServer) -> Cluster {
+    let kube = kube::Client::from_url(&server.url).unwrap();
+    let http = clients::http::Client::new(clients::http::Guard::default()).unwrap();
+    let spark = spark::Client::new(http, Some(kube.clone()), None);
+    Cluster { kube: Some(kube), ..Cluster::new("prod", spark) }
 }
 
 /// Fails the story when the recorder asked for something the API server does not model.

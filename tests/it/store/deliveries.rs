@@ -11,6 +11,7 @@ on_every_backend!(
     many_deliveries_at_once_are_all_stored_in_the_order_of_each_sender,
     of_two_that_apply_one_delivery_one_wins,
     a_source_is_one_replicas_turn_and_goes_to_another_when_it_dies,
+    a_named_turn_goes_on_while_it_is_asked_for_and_is_free_after_four_seconds_or_at_once,
 );
 
 async fn a_delivery_is_there_after_a_restart_until_it_is_applied(shop: Shop) {
@@ -120,4 +121,27 @@ async fn a_source_is_one_replicas_turn_and_goes_to_another_when_it_dies(shop: Sh
     other.end_turns("b").await.unwrap();
     let prod = source(&shop.store, "a").await;
     assert_eq!(prod.as_deref(), Some("prod"), "given up: at once");
+}
+
+async fn a_named_turn_goes_on_while_it_is_asked_for_and_is_free_after_four_seconds_or_at_once(
+    shop: Shop,
+) {
+    let name = "recorder/prod";
+    if !shop.is_shared() {
+        assert!(shop.store.has_turn(name, "a").await.unwrap());
+        return assert!(shop.store.has_turn(name, "b").await.unwrap());
+    }
+    let other = shop.replica().await;
+    let has = async |store: &paramedic::store::Store, owner: &str| {
+        store.has_turn(name, owner).await.unwrap()
+    };
+    for _ in 0..5 {
+        assert_eq!((has(&shop.store, "a").await, has(&other, "b").await), (true, false));
+        shop.hand.advance(Duration::from_millis(3_999));
+    }
+    assert!(!has(&other, "b").await, "not a moment earlier");
+    shop.hand.advance(Duration::from_millis(1));
+    assert_eq!((has(&other, "b").await, has(&shop.store, "a").await), (true, false));
+    other.end_turns("b").await.unwrap();
+    assert_eq!((has(&shop.store, "a").await, has(&other, "b").await), (true, false));
 }

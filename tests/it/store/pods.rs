@@ -8,6 +8,7 @@ use super::backend::{Shop, on_every_backend};
 on_every_backend!(
     a_pod_is_found_by_application_by_name_by_namespace_and_by_age,
     a_log_that_was_read_is_not_replaced_by_the_failure_to_read_it,
+    older_knowledge_does_not_replace_newer_whoever_writes_it_last,
     old_rows_go_and_then_the_oldest_until_the_rest_fits,
 );
 
@@ -24,6 +25,7 @@ fn row(uid: &str, container: &str, at: Timestamp) -> PodRow {
         gone_at: None,
         failed: false,
         has_log: false,
+        version: 0,
         record: "{}".to_owned(),
     }
 }
@@ -75,6 +77,29 @@ async fn a_log_that_was_read_is_not_replaced_by_the_failure_to_read_it(shop: Sho
         assert_eq!(newest().await, kept);
     }
     assert_eq!(shop.store.recorded_size().await.unwrap().0, 1);
+}
+
+async fn older_knowledge_does_not_replace_newer_whoever_writes_it_last(shop: Shop) {
+    let now = shop.store.now();
+    let write = async |container: &str, has_log, version, text: &str| {
+        let row = PodRow { has_log, version, record: text.to_owned(), ..row("a", container, now) };
+        shop.store.save_pods(vec![row]).await.unwrap();
+    };
+    let kept = async || {
+        let pod = shop.store.recorded_pods(ANY).await.unwrap()[0].record.clone();
+        (pod, shop.store.recorded_logs("prod", "a").await.unwrap()[0].2.clone())
+    };
+    write("", false, 7, "killed").await;
+    write("main", true, 70, "all of it").await;
+    // A replica that was frozen, and one whose watch had a gap.
+    write("", false, 6, "running").await;
+    write("main", true, 60, "half of it").await;
+    write("main", false, 99, "gone").await;
+    assert_eq!(kept().await, ("killed".to_owned(), "all of it".to_owned()));
+    // The same status with one more event.
+    write("", false, 7, "killed, and said so").await;
+    write("main", true, 71, "all of it and more").await;
+    assert_eq!(kept().await, ("killed, and said so".to_owned(), "all of it and more".to_owned()));
 }
 
 async fn old_rows_go_and_then_the_oldest_until_the_rest_fits(shop: Shop) {

@@ -509,6 +509,20 @@ fn an_empty_answer_does_not_replace_what_was_followed() {
 }
 
 #[test]
+fn whoever_does_not_lead_takes_and_loses_nothing_and_has_it_all_when_it_leads() {
+    let mut index = index();
+    assert!(index.lead(false) && !index.lead(false));
+    for pod in [ended("a", 1), driver("d"), pod("b")] {
+        index.pod(0, Seen::Changed(pod), at(1));
+    }
+    index.pod(0, Seen::Deleted(ended("b", 137)), at(2));
+    assert_eq!((index.take_read(at(2)), index.take_stream(at(2))), (None, None));
+    assert_eq!((index.counts().lost, index.counts().unsaved), (0, 3));
+    assert!(index.lead(true));
+    assert!(index.take_read(at(3)).is_some() && index.take_stream(at(3)).is_some());
+}
+
+#[test]
 fn after_any_order_of_news_everything_derived_is_right_and_bounded() {
     let mut index = with(Limits { pods: 12, bytes: 200_000, streams: 3, follow: Follow::All });
     let (mut reads, mut streams): (Vec<LogJob>, Vec<LogJob>) = (vec![], vec![]);
