@@ -1,6 +1,9 @@
 //! A real executor dies and Spark deletes its pod at once, as it does by default: the card still knows.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection};
 
 use crate::bed::{
     Bed,
@@ -36,8 +39,21 @@ fn kubeconfig(bed: &Bed, cluster: &Cluster) -> String {
     bed.file("recorder.kubeconfig", &config.to_string()).display().to_string()
 }
 
+/// True once the store has it all: the pod is gone, its log was read, and everything was seen that was said about it.
+async fn is_stored(store: &Path, pod: &str) -> bool {
+    let url = format!("sqlite:{}?mode=ro", store.display());
+    let Ok(mut db) = SqliteConnection::connect(&url).await else { return false };
+    let sql = "SELECT e.value ->> '$.event.reason' FROM pods p, json_each(p.record, '$.events') e \
+               WHERE p.name = $1 AND p.container = '' AND p.gone_at IS NOT NULL \
+               AND EXISTS (SELECT 1 FROM pods l WHERE l.uid = p.uid AND l.has_log = 1)";
+    let reasons: Result<Vec<String>, _> =
+        sqlx::query_scalar(sql).bind(pod).fetch_all(&mut db).await;
+    let said = reasons.unwrap_or_default();
+    ["Scheduled", "Created", "Started"].iter().all(|reason| said.iter().any(|one| one == reason))
+}
+
 #[tokio::test]
-async fn a_real_executor_killed_and_deleted_at_once_is_on_the_card_with_status_and_log() {
+async fn a_real_executor_killed_and_deleted_at_once_is_on_the_card_with_status_log_and_events() {
     let bed = Bed::new();
     let cluster = Cluster::start(&bed).await;
     let config = format!(
@@ -68,6 +84,14 @@ async fn a_real_executor_killed_and_deleted_at_once_is_on_the_card_with_status_a
         (!there).then_some(())
     };
     cluster.until("Spark has deleted the pod", gone).await;
+    let store = bed.path().join("paramedic/paramedic.db");
+    let stored = async || is_stored(&store, &executor).await.then_some(());
+    cluster.until("status, log and events are stored", stored).await;
+    // An hour later the API server has none of them any more.
+    for event in cluster.api.list("events") {
+        let name = event["metadata"]["name"].as_str().unwrap();
+        assert!(cluster.api.delete("events", NAMESPACE, name));
+    }
 
     let labels = json!({
         "alertname": "SparkExecutorLost", "cluster": "real", "namespace": NAMESPACE, "pod": executor,
@@ -89,6 +113,8 @@ async fn a_real_executor_killed_and_deleted_at_once_is_on_the_card_with_status_a
     let page = String::from_utf8(page.body).unwrap();
     assert!(page.contains("Running task"), "the last lines of the executor's log: {page}");
     assert!(page.contains(&format!("pod {executor} is gone since ")), "{page}");
+    let started = format!("Started Pod/{executor}: Started container ");
+    assert!(page.contains(&started), "what Kubernetes said about it: {page}");
     cluster.finish();
     assert!(driver.ended().await.success());
 }
