@@ -25,7 +25,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::Serialize;
 
-use crate::{config::Config, domain::oncall::OnCall, ops::clock::Clock};
+use crate::{
+    clients::kube,
+    config::{self, Config},
+    domain::oncall::OnCall,
+    ops::clock::Clock,
+};
 
 /// First on the scene when Alertmanager calls: diagnoses Spark on Kubernetes, posts its evidence, pages until a person
 /// answers
@@ -142,7 +147,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo.run().await,
         Command::Diagnose(what) => what.run(&Clock::System, today, out).await,
-        Command::Check(all) => all.run(now, today),
+        Command::Check(all) => all.run(now, today).await,
         Command::Explain(args) => explain::run(&args, today, out),
         Command::Test(args) => test::run(&args, today, out),
         Command::Schema(args) => schema::run(&args, out),
@@ -163,12 +168,17 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 impl Check {
-    fn run(&self, now: Timestamp, today: Date) -> anyhow::Result<ExitCode> {
+    async fn run(&self, now: Timestamp, today: Date) -> anyhow::Result<ExitCode> {
         let out = &mut std::io::stdout();
         let files = check::run(&self.files, today, out)?;
         let Some(path) = &self.config else { return Ok(files) };
         let config = Config::from_process(Some(path))?;
+        let wrong = wrong_kubeconfigs(&config).await;
+        for line in &wrong {
+            writeln!(out, "{line}")?;
+        }
         match oncall::load(&config, now) {
+            Ok(_) if !wrong.is_empty() => Ok(ExitCode::FAILURE),
             Ok(loaded) => {
                 for warning in &loaded.warnings {
                     writeln!(out, "{warning}")?;
@@ -184,6 +194,18 @@ impl Check {
             }
         }
     }
+}
+
+/// What is wrong with kubeconfigs: the daemon starts without these clusters, and people wonder at night.
+async fn wrong_kubeconfigs(config: &Config) -> Vec<String> {
+    let mut wrong = vec![];
+    for (name, cluster) in &config.clusters {
+        // Whether there is a service account, only the daemon's own pod can tell.
+        let Some(kube @ config::Kube::Kubeconfig(_)) = &cluster.kube else { continue };
+        let opened = kube::Client::open(&wire::access(kube)).await;
+        wrong.extend(opened.err().map(|error| format!("clusters.{name}.kube: {error}")));
+    }
+    wrong
 }
 
 impl From {
@@ -232,6 +254,26 @@ mod tests {
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {parsed:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_that_cannot_be_used_is_a_mistake_of_its_cluster() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, broken) = (dir.path().join("paramedic.yaml"), dir.path().join("kubeconfig"));
+        let config = format!(
+            "clusters: {{ a: {{ kube: in-cluster }}, b: {{ kube: {{ kubeconfig: {{ path: '{}' }} }} }} }}",
+            broken.display()
+        );
+        std::fs::write(&file, config).unwrap();
+        let config = Config::load(Some(&file), std::iter::empty()).unwrap();
+        for text in [None, Some("{"), Some("apiVersion: v1\nkind: Config\n")] {
+            if let Some(text) = text {
+                std::fs::write(&broken, text).unwrap();
+            }
+            let wrong = wrong_kubeconfigs(&config).await;
+            let said = "clusters.b.kube: could not read the kubeconfig ";
+            assert!(wrong.len() == 1 && wrong[0].starts_with(said), "{text:?}: {wrong:?}");
         }
     }
 }

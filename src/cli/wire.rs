@@ -60,8 +60,9 @@ pub async fn wire(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Resul
         oncall::load(config, now).map_err(|found| refused("the on-call files", &found))?.oncall;
     let mut clusters = Vec::new();
     for (name, settings) in &config.clusters {
-        clusters.push(cluster(name, settings, &http).await?);
+        clusters.push(cluster(name, settings, &http)?);
     }
+    say_which_cannot_be_reached(&clusters).await;
     clusters.extend(extra);
     let store = Store::open(&store(&config.store), clock.clone(), tasks).await?;
     let clusters = Clusters::new(clusters);
@@ -89,6 +90,17 @@ pub async fn wire(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Resul
         store,
     });
     Ok(Wired { engine, reloader: Arc::new(reloader) })
+}
+
+/// Other clusters' alerts come in all the same, and those of this one are paged: the daemon starts.
+async fn say_which_cannot_be_reached(clusters: &[Cluster]) {
+    let looks =
+        clusters.iter().filter_map(|cluster| cluster.kube.as_ref()).map(kube::Client::connect);
+    for error in futures::future::join_all(looks).await.into_iter().filter_map(Result::err) {
+        tracing::error!(
+            "{error}. It is tried again whenever it is needed; until then its alerts are paged without evidence"
+        );
+    }
 }
 
 /// Why files cannot be used, with every mistake and its place.
@@ -218,18 +230,12 @@ pub fn matrix(settings: &config::Matrix, http: &http::Client, clock: &Clock) -> 
 }
 
 /// The clients of one cluster; nothing is asked yet.
-pub async fn cluster(
+pub fn cluster(
     name: &str,
     settings: &config::Cluster,
     http: &http::Client,
 ) -> anyhow::Result<Cluster> {
-    let kube = match &settings.kube {
-        None => None,
-        Some(config::Kube::InCluster) => Some(kube::Client::infer(Some("in-cluster")).await?),
-        Some(config::Kube::Kubeconfig(file)) => {
-            Some(kube::Client::kubeconfig(file.path.as_deref(), file.context.as_deref()).await?)
-        }
-    };
+    let kube = settings.kube.as_ref().map(|kube| kube::Client::when_needed(name, access(kube)));
     let spark = spark::Client::new(
         http.clone(),
         kube.clone(),
@@ -267,6 +273,19 @@ pub async fn cluster(
         cluster.loki = Some(client.with_context(|| format!("clusters.{name}.loki"))?);
     }
     Ok(cluster)
+}
+
+/// Where access to a Kubernetes API comes from.
+pub(super) fn access(kube: &config::Kube) -> kube::Source {
+    match kube {
+        config::Kube::InCluster => kube::Source::Inferred(Some("in-cluster".to_owned())),
+        config::Kube::Kubeconfig(config::Kubeconfig { path: Some(path), context }) => {
+            kube::Source::Kubeconfig(path.clone(), context.clone())
+        }
+        config::Kube::Kubeconfig(config::Kubeconfig { path: None, context }) => {
+            kube::Source::Inferred(context.clone())
+        }
+    }
 }
 
 fn database(settings: &config::Database) -> clients::Result<postgres::Client> {

@@ -1,6 +1,8 @@
 //! Several clusters, by their configuration: each alert is looked at where it comes from, an unknown cluster is said, and
 //! teams by namespace never delay or lose a page.
 
+use std::time::Duration;
+
 use paramedic::{
     demo::apiserver::{ApiServer, Cluster},
     ops::{clock::Clock, lifecycle::Tasks},
@@ -42,24 +44,33 @@ async fn site(name: &str, clock: &Clock) -> Site {
     Site { cluster, url: server.url.to_string(), _tasks: tasks }
 }
 
-fn kubeconfig(east: &Site, west: &Site) -> String {
+fn kubeconfig(east: &Site, west: &Site, contexts: &[&str]) -> String {
     let both = [("east", &east.url), ("west", &west.url)];
     let entry = |(name, url): &(&str, &String)| {
         format!("{{ name: {name}, cluster: {{ server: '{url}' }} }}")
     };
     let clusters: Vec<String> = both.iter().map(entry).collect();
+    let context =
+        |name: &&str| format!("{{ name: {name}, context: {{ cluster: {name}, user: me }} }}");
+    let contexts: Vec<String> = contexts.iter().map(context).collect();
     format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: east\nclusters: [ {} ]\nusers: [ {{ name: me, user: {{}} }} ]\ncontexts:\n  - {{ name: east, context: {{ cluster: east, user: me }} }}\n  - {{ name: west, context: {{ cluster: west, user: me }} }}\n",
-        clusters.join(", ")
+        "apiVersion: v1\nkind: Config\ncurrent-context: east\nclusters: [ {} ]\nusers: [ {{ name: me, user: {{}} }} ]\ncontexts: [ {} ]\n",
+        clusters.join(", "),
+        contexts.join(", ")
     )
 }
 
 async fn app(more: &str) -> (TestApp, Site, Site, tempfile::TempDir) {
+    app_with(more, &["east", "west"]).await
+}
+
+/// Both clusters are configured; the kubeconfig has only these contexts.
+async fn app_with(more: &str, contexts: &[&str]) -> (TestApp, Site, Site, tempfile::TempDir) {
     let (clock, hand) = Clock::manual(crate::app::START.parse().unwrap());
     let (east, west) = (site("East", &clock).await, site("West", &clock).await);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("kubeconfig");
-    std::fs::write(&path, kubeconfig(&east, &west)).unwrap();
+    std::fs::write(&path, kubeconfig(&east, &west, contexts)).unwrap();
     let playbooks = folder.path().join("playbooks");
     std::fs::create_dir(&playbooks).unwrap();
     std::fs::write(playbooks.join("look.yaml"), PLAYBOOK).unwrap();
@@ -161,4 +172,51 @@ async fn a_cluster_that_cannot_be_read_loses_no_page_and_the_incident_says_so() 
     alert(&app, &[("cluster", "east"), ("team", "data"), ("alertname", "Third")]).await;
     assert_eq!(app.incident(2).await.team, "data");
     assert_eq!(app.incident(2).await.caveats, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_broken_kubeconfig_stops_nothing_else_is_said_and_once_mended_is_used_without_a_restart()
+{
+    let (app, east, west, folder) = app_with("", &["east"]).await;
+    app.engine.recorder.start(&app.tasks);
+    let troubles = || app.engine.recorder.troubles().join("\n");
+    until(&app, "both of its watches are said", || troubles().lines().count() == 2).await;
+    let why = "could not reach cluster west: could not read the kubeconfig ";
+    assert!(troubles().contains(why) && !troubles().contains("cluster east: "), "{}", troubles());
+    let ready = app.get("/readyz").await;
+    assert!(ready.status == 200 && ready.body.contains(why), "{ready:?}");
+    app.engine.recorder.set_gauges();
+    let metrics = app.get("/metrics").await.body;
+    assert!(metrics.contains("paramedic_recorder_troubles{cluster=\"west\"} 2"), "{metrics}");
+    // Its alert is paged, and the diagnosis says why it saw nothing.
+    alert(&app, &[("cluster", "west"), ("namespace", "elsewhere")]).await;
+    assert_eq!(app.console().matches(">>> PAGE for ").count(), 1);
+    let said = app.get("/api/v1/incidents/INC-1").await.body;
+    assert!(said.contains(why), "{said}");
+    alert(&app, &[("cluster", "east")]).await;
+    assert!(!east.cluster.requests().is_empty());
+    let said = app.get("/api/v1/incidents/INC-2").await.body;
+    assert!(!said.contains(why), "{said}");
+    // Somebody corrects the file.
+    let mended = kubeconfig(&east, &west, &["east", "west"]);
+    std::fs::write(folder.path().join("kubeconfig"), mended).unwrap();
+    alert(&app, &[("cluster", "west")]).await;
+    let runs = app.engine.store.runs(app.incident(3).await.id).await.unwrap();
+    let steps = app.engine.store.steps(&runs[0].id).await.unwrap();
+    let text = &steps["pods"].findings.passages[0].text;
+    assert!(text.contains("OOMKilledInWest"), "{text}");
+    until(&app, "the recorder watches it", || troubles().is_empty()).await;
+    app.pump_until_quiet().await;
+}
+
+/// Waits while seconds pass.
+async fn until(app: &TestApp, what: &str, done: impl Fn() -> bool) {
+    let waiting = async {
+        while !done() {
+            app.advance(Duration::from_millis(20));
+            tokio::task::yield_now().await;
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+    assert!(ended.is_ok(), "never: {what}: {:?}", app.engine.recorder.troubles());
 }

@@ -233,7 +233,10 @@ async fn a_cluster_nobody_answers_for_fails_and_the_rest_is_still_looked_at() {
     let bad = found.iter().find(|finding| finding.state == State::Fail).unwrap();
     assert_eq!(
         (bad.what.as_str(), bad.remedy.as_str()),
-        ("cluster prod", "correct `clusters.prod`")
+        (
+            "cluster prod",
+            "correct `clusters.prod.kube` or what it names; the daemon starts without it and tries again"
+        )
     );
     // Its Prometheus is part of the same entry; the channels are not.
     assert!(found.iter().any(|finding| finding.what == "Slack" && finding.state == State::Ok));

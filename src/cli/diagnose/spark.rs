@@ -70,7 +70,7 @@ impl Spark {
         today: Date,
         out: &mut impl Write,
     ) -> anyhow::Result<ExitCode> {
-        let kube = kube::Client::kubeconfig(None, self.context.as_deref()).await;
+        let kube = kube::Client::open(&kube::Source::Inferred(self.context.clone())).await;
         let kube = match kube {
             Ok(kube) => Some(kube),
             Err(_) if self.history.is_some() && self.context.is_none() => None,

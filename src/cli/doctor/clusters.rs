@@ -31,23 +31,11 @@ pub(super) async fn all(doctor: &Doctor<'_>) -> Seen {
 
 async fn one(doctor: &Doctor<'_>, name: &str, settings: &config::Cluster) -> Seen {
     let what = format!("cluster {name}");
-    let built =
-        tokio::time::timeout(super::TIMEOUT, wire::cluster(name, settings, &doctor.http)).await;
-    let cluster = match built {
-        Ok(Ok(cluster)) => cluster,
-        Ok(Err(error)) => {
+    let cluster = match wire::cluster(name, settings, &doctor.http) {
+        Ok(cluster) => cluster,
+        Err(error) => {
             let remedy = format!("correct `clusters.{name}`");
             return Finding::new(State::Fail, &what, format!("{error:#}"), remedy).into();
-        }
-        Err(_) => {
-            let remedy = format!("does the credential plugin of `clusters.{name}.kube` hang?");
-            return Finding::new(
-                State::Fail,
-                &what,
-                "its credentials were not ready in time",
-                remedy,
-            )
-            .into();
         }
     };
     let kube = async {
@@ -56,6 +44,17 @@ async fn one(doctor: &Doctor<'_>, name: &str, settings: &config::Cluster) -> See
             return Finding::new(State::Warn, &what, says, format!("add `clusters.{name}.kube`"))
                 .into();
         };
+        if let Err(error) = kube.connect().await {
+            let remedy = match error.kind {
+                clients::Kind::Timeout => {
+                    format!("does the credential plugin of `clusters.{name}.kube` hang?")
+                }
+                _ => format!(
+                    "correct `clusters.{name}.kube` or what it names; the daemon starts without it and tries again"
+                ),
+            };
+            return Finding::new(State::Fail, &what, error.to_string(), remedy).into();
+        }
         bounded(&what, api(doctor, &what, kube, settings.teams_by_namespace)).await
     };
     let (mut seen, others) = tokio::join!(kube, services::of_cluster(doctor, name, &cluster));

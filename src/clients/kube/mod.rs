@@ -15,7 +15,7 @@ mod review;
 mod stream;
 mod watch;
 
-use std::{path::Path, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use axum::http;
 use futures::StreamExt as _;
@@ -25,6 +25,7 @@ use kube::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
 
 use self::failure::Access;
 pub use self::{
@@ -47,48 +48,39 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads from one API server; cheap to clone.
 #[derive(Clone)]
-pub struct Client {
-    inner: kube::Client,
+pub struct Client(Arc<Inner>);
+
+enum Inner {
+    Ready(kube::Client),
+    WhenNeeded { cluster: String, source: Source, client: OnceCell<kube::Client> },
+}
+
+/// Where access to an API server comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The context of the kubeconfig with this name; the name `in-cluster` means the pod's own service account. Without a
+    /// name: the kubeconfig's current context, and without a kubeconfig the service account.
+    Inferred(Option<String>),
+    /// A kubeconfig at this path, and a context in it (without one: the current context).
+    Kubeconfig(PathBuf, Option<String>),
 }
 
 impl Client {
     /// Around a client that is configured already.
-    pub fn new(inner: kube::Client) -> Self {
-        Self { inner }
+    pub fn new(client: kube::Client) -> Self {
+        Self(Arc::new(Inner::Ready(client)))
     }
 
-    /// The context of the kubeconfig with this name; the name `in-cluster` means the pod's own service account. Without
-    /// a name: the kubeconfig's current context, and without a kubeconfig the service account.
-    pub async fn infer(context: Option<&str>) -> Result<Self> {
-        let operation = match context {
-            Some(name) => format!("configure Kubernetes access `{}`", name.escape_debug()),
-            None => "configure Kubernetes access".to_owned(),
-        };
-        let failed = |reason: String| Error::new(Kind::Refused, &operation, reason);
-        let config = match context {
-            None => Config::infer().await.map_err(|e| failed(e.to_string()))?,
-            Some("in-cluster") => Config::incluster().map_err(|e| {
-                failed(format!("{e}; `in-cluster` works only inside a pod with a service account"))
-            })?,
-            Some(name) => {
-                let options =
-                    KubeConfigOptions { context: Some(name.to_owned()), ..Default::default() };
-                Config::from_kubeconfig(&options).await.map_err(|e| failed(e.to_string()))?
-            }
-        };
-        Self::from_config(config, &operation)
+    /// With access that is read now.
+    pub async fn open(source: &Source) -> Result<Self> {
+        source.open().await.map(Self::new)
     }
 
-    /// A kubeconfig at `path` (without one: the usual places), and a context in it (without one: the current context).
-    pub async fn kubeconfig(path: Option<&Path>, context: Option<&str>) -> Result<Self> {
-        let Some(path) = path else { return Self::infer(context).await };
-        let operation = format!("read the kubeconfig {}", path.display());
-        let failed = |reason: String| Error::new(Kind::Refused, &operation, reason);
-        let file = Kubeconfig::read_from(path).map_err(|e| failed(e.to_string()))?;
-        let options =
-            KubeConfigOptions { context: context.map(ToOwned::to_owned), ..Default::default() };
-        let config = Config::from_custom_kubeconfig(file, &options).await;
-        Self::from_config(config.map_err(|e| failed(e.to_string()))?, &operation)
+    /// Of a configured cluster. Its access is read when it is first needed, and again with every call until it can be used:
+    /// a mistake in it fails these calls and nothing else, and once it is corrected they work.
+    pub fn when_needed(cluster: &str, source: Source) -> Self {
+        let (cluster, client) = (cluster.to_owned(), OnceCell::new());
+        Self(Arc::new(Inner::WhenNeeded { cluster, source, client }))
     }
 
     /// An API server at a plain address, without credentials: tests and the demo.
@@ -98,27 +90,33 @@ impl Client {
             .as_str()
             .parse()
             .map_err(|_| Error::new(Kind::Refused, operation, "the address is not usable"))?;
-        Self::from_config(Config::new(uri), operation)
+        client(Config::new(uri), operation).map(Self::new)
     }
 
-    /// The namespace of the context, or of the pod's own service account.
+    /// The kube crate's client, or why the cluster cannot be reached.
+    pub async fn connect(&self) -> Result<&kube::Client> {
+        let (cluster, source, client) = match &*self.0 {
+            Inner::Ready(client) => return Ok(client),
+            Inner::WhenNeeded { cluster, source, client } => (cluster, source, client),
+        };
+        let open = async || {
+            let operation = format!("reach cluster {cluster}");
+            let opened = tokio::time::timeout(TIMEOUT, source.open()).await;
+            let late =
+                |_| Error::new(Kind::Timeout, &operation, "its credentials were not ready in time");
+            let failed = |error: Error| Error::new(error.kind, &operation, error.to_string());
+            opened.map_err(late)?.map_err(failed)
+        };
+        client.get_or_try_init(open).await
+    }
+
+    /// The namespace of the context, or of the pod's own service account; `default` while it cannot be reached.
     pub fn default_namespace(&self) -> &str {
-        self.inner.default_namespace()
-    }
-
-    fn from_config(mut config: Config, operation: &str) -> Result<Self> {
-        // Retries are the engine's: hidden ones would eat a step's deadline.
-        config.default_retry = false;
-        // A no-op after main has done it.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let inner = kube::Client::try_from(config)
-            .map_err(|error| failure::transport(&error, operation))?;
-        Ok(Self { inner })
-    }
-
-    /// The kube crate's client, for watches.
-    pub fn inner(&self) -> &kube::Client {
-        &self.inner
+        let client = match &*self.0 {
+            Inner::Ready(client) => Some(client),
+            Inner::WhenNeeded { client, .. } => client.get(),
+        };
+        client.map_or("default", kube::Client::default_namespace)
     }
 
     /// One GET: any 2xx is an answer, cut at `max_bytes`.
@@ -165,7 +163,8 @@ impl Client {
             .body(kube::client::Body::from(body))
             .map_err(|error| Error::new(Kind::Refused, operation, error.to_string()))?;
         let failed = |error: kube::Error| failure::transport(&error, operation);
-        let (parts, body) = self.inner.send(request).await.map_err(failed)?.into_parts();
+        let client = self.connect().await?;
+        let (parts, body) = client.send(request).await.map_err(failed)?.into_parts();
         let mut chunks = axum::body::Body::new(body).into_data_stream();
         let (mut body, mut cut) = (vec![], false);
         while let Some(chunk) = chunks.next().await {
@@ -190,6 +189,51 @@ impl Client {
     ) -> Result<T> {
         self.get(path, operation, access, MAX_BYTES).await?.json(operation)
     }
+}
+
+impl Source {
+    async fn open(&self) -> Result<kube::Client> {
+        let operation = match self {
+            Self::Inferred(Some(name)) => {
+                format!("configure Kubernetes access `{}`", name.escape_debug())
+            }
+            Self::Inferred(None) => "configure Kubernetes access".to_owned(),
+            Self::Kubeconfig(path, _) => format!("read the kubeconfig {}", path.display()),
+        };
+        let failed = |reason: String| Error::new(Kind::Refused, &operation, reason);
+        let options = |context: &Option<String>| KubeConfigOptions {
+            context: context.clone(),
+            ..KubeConfigOptions::default()
+        };
+        let config = match self {
+            Self::Inferred(None) => Config::infer().await.map_err(|e| failed(e.to_string()))?,
+            Self::Inferred(Some(name)) if name == "in-cluster" => {
+                Config::incluster().map_err(|e| {
+                    failed(format!(
+                        "{e}; `in-cluster` works only inside a pod with a service account"
+                    ))
+                })?
+            }
+            Self::Inferred(context) => Config::from_kubeconfig(&options(context))
+                .await
+                .map_err(|e| failed(e.to_string()))?,
+            Self::Kubeconfig(path, context) => {
+                let file = Kubeconfig::read_from(path).map_err(|e| failed(e.to_string()))?;
+                Config::from_custom_kubeconfig(file, &options(context))
+                    .await
+                    .map_err(|e| failed(e.to_string()))?
+            }
+        };
+        client(config, &operation)
+    }
+}
+
+fn client(mut config: Config, operation: &str) -> Result<kube::Client> {
+    // Retries are the engine's: hidden ones would eat a step's deadline.
+    config.default_retry = false;
+    // A no-op after main has done it.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    kube::Client::try_from(config).map_err(|error| failure::transport(&error, operation))
 }
 
 /// Joins path segments, each encoded; a segment that could climb or vanish is refused.
@@ -240,7 +284,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_unknown_context_is_an_error_that_names_it() {
-        let error = Client::infer(Some("no-such-context")).await.err().unwrap();
+        let error = Client::open(&Source::Inferred(Some("no-such-context".to_owned())))
+            .await
+            .err()
+            .unwrap();
         assert!(error.operation.contains("no-such-context"), "{error}");
     }
 }

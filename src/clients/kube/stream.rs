@@ -36,7 +36,8 @@ impl Client {
             .header(http::header::ACCEPT, "*/*")
             .body(kube::client::Body::empty())
             .map_err(bad)?;
-        let sent = tokio::time::timeout(TIMEOUT, self.inner.send(request)).await;
+        let client = self.connect().await.map_err(|error| (0, error))?;
+        let sent = tokio::time::timeout(TIMEOUT, client.send(request)).await;
         let late = |_| {
             (
                 0,

@@ -160,3 +160,25 @@ async fn a_store_that_is_away_stops_neither_watching_nor_reading() {
     assert_eq!((two.first.counts().leads, two.counts().leads), (true, false));
     assert_eq!(two.stored(), "exec-1 137 1 INFO last words");
 }
+
+#[tokio::test]
+async fn a_leader_that_stops_stores_what_it_followed_to_the_last_line() {
+    let two = Two::new().await;
+    let cluster = &two.first.cluster;
+    cluster.put(running("etl-driver", "driver")).unwrap();
+    say(cluster, "etl-driver", "driver", "INFO first");
+    let followed = async |line: &str| {
+        let known = two.first.recall("etl-driver").await;
+        known.is_some_and(|pod| pod.logs.first().is_some_and(|log| log.text.contains(line)))
+    };
+    two.first.becomes("it is followed", false, async || followed("first").await).await;
+    two.first.app.engine.recorder.flush().await.unwrap();
+    assert_eq!(two.stored(), "etl-driver - 0 INFO first");
+    // Stored a moment ago, so this line would wait for a minute.
+    say(cluster, "etl-driver", "driver", "ERROR last");
+    two.first.becomes("the last line is there", false, async || followed("last").await).await;
+    two.first.app.engine.recorder.flush().await.unwrap();
+    assert_eq!(two.stored(), "etl-driver - 0 INFO first");
+    assert_eq!(two.first.app.tasks.shut_down(Duration::from_secs(30)).await, None);
+    assert_eq!(two.stored(), "etl-driver - 0 INFO first\nERROR last");
+}

@@ -32,7 +32,7 @@ async fn rig() -> Rig {
         tasks,
         cluster,
         url: server.url,
-        pods: Api::namespaced(client.inner().clone(), "spark-prod"),
+        pods: Api::namespaced(client.connect().await.unwrap().clone(), "spark-prod"),
         clock: hand,
     }
 }
