@@ -1,8 +1,8 @@
 //! `paramedic rbac`: the Roles that the loaded playbooks and the evidence recorder need, and nothing more, ready for
 //! `kubectl apply`.
 //!
-//! From the steps' `NEEDS`, and for the recorder from `recorder.namespaces`; each rule says which playbooks it is for. What is optional or cannot be known stands there as
-//! a comment.
+//! From the steps' `NEEDS`, and for the recorder from `recorder.namespaces`; each rule says which playbooks it is for. What
+//! is optional or cannot be known stands there as a comment.
 
 use std::{
     collections::BTreeMap, collections::BTreeSet, fmt::Write as _, io::Write, path::PathBuf,

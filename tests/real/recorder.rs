@@ -1,7 +1,12 @@
-//! A real executor dies and Spark deletes its pod at once, as it does by default: the card still knows.
+//! A real executor dies and Spark deletes its pod at once, as it does by default: the card still knows. And two daemons of
+//! which one records, whichever lives.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
+use paramedic::{
+    demo::apiserver::{self, ApiServer},
+    ops::{clock::Clock, lifecycle::Tasks},
+};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
 
@@ -9,8 +14,13 @@ use crate::bed::{
     Bed,
     cluster::{Cluster, NAMESPACE, Submit},
     daemon::Daemon,
+    postgres::Postgres,
     spark::Version,
+    until,
 };
+
+/// How long a story waits for evidence in the store.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Works in small tasks until it is told to end.
 const WORKS: &str = r#"
@@ -29,11 +39,11 @@ spark.stop()
 "#;
 
 /// A kubeconfig for the story's cluster.
-fn kubeconfig(bed: &Bed, cluster: &Cluster) -> String {
+fn kubeconfig(bed: &Bed, url: &str) -> String {
     let config = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "test",
         "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
-        "clusters": [{ "name": "test", "cluster": { "server": cluster.url } }],
+        "clusters": [{ "name": "test", "cluster": { "server": url } }],
         "users": [{ "name": "test", "user": {} }],
     });
     bed.file("recorder.kubeconfig", &config.to_string()).display().to_string()
@@ -59,7 +69,7 @@ async fn a_real_executor_killed_and_deleted_at_once_is_on_the_card_with_status_l
     let config = format!(
         "clusters: {{ real: {{ kube: {{ kubeconfig: {{ path: '{}' }} }} }} }}\n\
          recorder: {{ follow: all, namespaces: [{NAMESPACE}] }}",
-        kubeconfig(&bed, &cluster)
+        kubeconfig(&bed, &cluster.url)
     );
     let daemon = Daemon::start(&bed, &config).await;
     let mut submit = Submit::new(Version::V3, "works", WORKS)
@@ -117,4 +127,63 @@ async fn a_real_executor_killed_and_deleted_at_once_is_on_the_card_with_status_l
     assert!(page.contains(&started), "what Kubernetes said about it: {page}");
     cluster.finish();
     assert!(driver.ended().await.success());
+}
+
+/// An executor is killed, and its pod deleted at once.
+fn dies(api: &apiserver::Cluster, name: &str) {
+    let metadata = json!({ "name": name, "namespace": NAMESPACE, "uid": format!("uid-{name}"), "labels": { "spark-role": "executor" } });
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": { "containers": [{ "name": "c" }] },
+        "status": { "phase": "Failed", "containerStatuses": [{
+            "name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+            "state": { "terminated": { "exitCode": 137 } } }] },
+    });
+    api.put(pod).unwrap();
+    assert!(api.delete("pods", NAMESPACE, name));
+}
+
+#[tokio::test]
+async fn of_two_replicas_one_records_and_the_other_goes_on_when_it_freezes_or_dies() {
+    let bed = Bed::new();
+    let postgres = Postgres::start(&bed).await;
+    postgres.sql("postgres", "CREATE DATABASE paramedic");
+    let (tasks, api) = (Tasks::default(), apiserver::Cluster::new(&Clock::System));
+    let server = ApiServer::start(&tasks, api.clone()).await.unwrap();
+    let path = kubeconfig(&bed, server.url.as_str().trim_end_matches('/'));
+    let config =
+        format!("clusters: {{ real: {{ kube: {{ kubeconfig: {{ path: '{path}' }} }} }} }}");
+    let store = format!("url: '{}'", postgres.url("paramedic"));
+    let (a, b) = tokio::join!(
+        Daemon::start_on(&bed, "a", &store, &config),
+        Daemon::start_on(&bed, "b", &store, &config),
+    );
+    let watches = || api.requests().iter().filter(|r| r.contains("watch=true")).count();
+    until("both watch pods and events", PATIENCE, async || (watches() >= 4).then_some(())).await;
+
+    let ask = |sql: &str| postgres.sql("paramedic", sql).trim().to_owned();
+    let leads = || ask("SELECT split_part(owner, '-', 1) FROM leases WHERE name = 'recorder/real'");
+    let is = |daemon: &Daemon| daemon.process.id().to_string() == leads();
+    let (first, mut other) = if is(&a) { (a, b) } else { (b, a) };
+    let recorded = async |names: &[&str]| {
+        let sql = "SELECT string_agg(name, ' ' ORDER BY name) FROM pods WHERE container = '' AND gone_at IS NOT NULL \
+                   AND record::json #>> '{pod,containers,0,exit_code}' = '137'";
+        let all = names.join(" ");
+        until(&format!("{all} are stored"), PATIENCE, async || (ask(sql) == all).then_some(()))
+            .await;
+    };
+    dies(&api, "exec-1");
+    recorded(&["exec-1"]).await;
+
+    first.process.freeze();
+    dies(&api, "exec-2");
+    recorded(&["exec-1", "exec-2"]).await;
+    assert!(is(&other), "the one that is not frozen stored it");
+    first.process.thaw();
+    dies(&api, "exec-3");
+    recorded(&["exec-1", "exec-2", "exec-3"]).await;
+
+    other.process.kill();
+    dies(&api, "exec-4");
+    recorded(&["exec-1", "exec-2", "exec-3", "exec-4"]).await;
+    assert!(is(&first), "the one that lives");
 }

@@ -45,13 +45,12 @@ async fn one(doctor: &Doctor<'_>, name: &str, settings: &config::Cluster) -> See
                 .into();
         };
         if let Err(error) = kube.connect().await {
-            let remedy = match error.kind {
-                clients::Kind::Timeout => {
-                    format!("does the credential plugin of `clusters.{name}.kube` hang?")
-                }
-                _ => format!(
+            let remedy = if error.kind == clients::Kind::Timeout {
+                format!("does the credential plugin of `clusters.{name}.kube` hang?")
+            } else {
+                format!(
                     "correct `clusters.{name}.kube` or what it names; the daemon starts without it and tries again"
-                ),
+                )
             };
             return Finding::new(State::Fail, &what, error.to_string(), remedy).into();
         }

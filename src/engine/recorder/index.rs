@@ -249,8 +249,10 @@ impl Index {
 
     /// The most urgent log to read.
     pub fn take_read(&mut self, now: Timestamp) -> Option<LogJob> {
-        let mut wanted = self.wanted.iter().filter(|_| self.leads);
-        let key = wanted.find(|(_, after, _)| *after <= now)?.2.clone();
+        if !self.leads {
+            return None;
+        }
+        let key = self.wanted.iter().find(|(_, after, _)| *after <= now)?.2.clone();
         let mut record = self.take(&key.uid)?;
         let ended = record.pod.containers.iter().any(|c| {
             c.name == key.container

@@ -47,7 +47,7 @@ impl Recorder {
     pub(super) fn write_all(&self, site: &Arc<Site>, tasks: &Tasks) {
         let (recorder, site, stop) = (self.clone(), Arc::clone(site), tasks.stop().clone());
         tasks.spawn("engine.recorder.store", async move {
-            while !stop.draining.is_cancelled() {
+            loop {
                 // Whoever does not lead only looks whether its turn has come.
                 tokio::select! {
                     () = site.to_store.notified(), if site.with(|index| index.leads()) => {}
@@ -58,7 +58,8 @@ impl Recorder {
                     () = recorder.0.clock.sleep(GATHER) => {}
                     () = stop.draining.cancelled() => {}
                 }
-                if stop.draining.is_cancelled() {
+                let last = stop.draining.is_cancelled();
+                if last {
                     let now = recorder.0.clock.now();
                     site.with(|index| index.end_streams(now));
                 }
@@ -71,6 +72,9 @@ impl Recorder {
                         () = stop.draining.cancelled() => {}
                     }
                     site.to_store.notify_one();
+                }
+                if last {
+                    break;
                 }
             }
             // Another replica goes on at once; without this, when our turn ends by itself.
