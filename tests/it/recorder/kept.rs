@@ -135,6 +135,8 @@ async fn hostile_labels_and_huge_annotations_are_bounded_and_secrets_are_not_sto
         .put(event("exec-1", "e1", "Pulling", "from https://u:hunter2-event@registry"))
         .unwrap();
     rig.until("the log is read", |rig| rig.counts().kept == 1).await;
+    let seen = async || rig.recall("exec-1").await.is_some_and(|pod| pod.events.len() == 1);
+    rig.becomes("the event is seen", false, seen).await;
     assert!(rig.counts().bytes < 10_000, "{:?}", rig.counts());
     rig.app.pump_until_quiet().await;
     rig.until("it is stored", |rig| rig.counts().unsaved == 0).await;
