@@ -82,6 +82,7 @@ pub async fn wire(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Resul
         ),
         channels: channels(config, &http, &clock, console)?,
         owner: owner()?,
+        outage: engine::outage::Outage::default(),
         started_at: now,
         http,
         clock,

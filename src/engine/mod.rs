@@ -16,6 +16,7 @@ pub mod files;
 pub mod heartbeats;
 pub mod intake;
 pub mod memory;
+pub mod outage;
 pub mod pages;
 pub mod periodic;
 pub mod posts;
@@ -145,6 +146,8 @@ pub struct Inner {
     pub channels: Channels,
     /// This process, as leases name it.
     pub owner: String,
+    /// Since when the store takes no write.
+    pub outage: outage::Outage,
     /// When this process began; nothing is called missing before a full interval after it.
     pub started_at: Timestamp,
 }

@@ -7,6 +7,7 @@ mod changed;
 pub mod changes;
 mod db;
 pub mod deliveries;
+mod generation;
 pub mod incidents;
 pub mod inspect;
 pub mod jobs;
@@ -203,6 +204,11 @@ impl Store {
     /// How long a claim lasts without renewal.
     pub fn lease(&self) -> Duration {
         if self.db.is_shared() { SHARED_LEASE } else { LEASE }
+    }
+
+    /// True when other replicas may work on it.
+    pub fn is_shared(&self) -> bool {
+        self.db.is_shared()
     }
 
     /// Changes with every commit: a hint to look for work at once. Each loop holds its own.

@@ -31,6 +31,7 @@ mod kube_workloads;
 mod logs_steps;
 mod net_steps;
 mod oncall;
+mod outage;
 mod playbooks;
 mod prometheus_steps;
 mod rbac;

@@ -80,6 +80,11 @@ impl World {
         self.released.send_modify(|times| *times += 1);
     }
 
+    /// Writes that stall now.
+    pub fn stalling(&self) -> usize {
+        self.released.receiver_count()
+    }
+
     fn fault(&self) -> Option<Fault> {
         let (number, plan) = &mut *self.plan.lock().unwrap_or_else(PoisonError::into_inner);
         *number += 1;
