@@ -15,6 +15,7 @@ pub mod members;
 pub mod messages;
 mod migrate;
 pub mod pods;
+mod retention;
 pub mod runs;
 pub mod similar;
 mod storms;

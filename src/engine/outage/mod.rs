@@ -38,22 +38,54 @@ use crate::{
 
 /// Between two attempts to reach somebody.
 const ANEW: Duration = Duration::from_secs(30);
+/// Without a look for longer than this, the process stood still.
+const STALE: Duration = Duration::from_secs(20);
 /// Characters of the store's reason.
 const REASON: usize = 200;
 
-/// Since when no write succeeds, for `/readyz`.
-#[derive(Debug, Default)]
-pub struct Outage(Mutex<Option<(Timestamp, Duration)>>);
+/// What others may know of it.
+#[derive(Debug)]
+pub struct Outage(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    /// Since when no write succeeds, and for how long.
+    lost: Option<(Timestamp, Duration)>,
+    /// The start, or the end of the last trouble, in monotonic time.
+    in_order: Duration,
+    /// The last look.
+    looked: Duration,
+}
 
 impl Outage {
-    /// `since 03:12:05 UTC (4m 10s)`; `None` while the store is in order, as far as was looked.
-    pub fn since(&self) -> Option<String> {
-        let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        since.map(|(at, silence)| format!("since {} ({})", show::clock(at), lasted(silence)))
+    /// Begins with a process.
+    pub fn new(now: Duration) -> Self {
+        Self(Mutex::new(State { lost: None, in_order: now, looked: now }))
     }
 
-    fn set(&self, since: Option<(Timestamp, Duration)>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    /// `since 03:12:05 UTC (4m 10s)`; `None` while the store is in order, as far as was looked.
+    pub fn since(&self) -> Option<String> {
+        let lost = self.0.lock().unwrap_or_else(PoisonError::into_inner).lost;
+        lost.map(|(at, silence)| format!("since {} ({})", show::clock(at), lasted(silence)))
+    }
+
+    /// For how long this process has run without a pause and the store has been in order.
+    pub(super) fn in_order(&self, now: Duration) -> Duration {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody looks: we have just woken up, or there are no looks at all.
+        if now.saturating_sub(state.looked) > STALE {
+            Duration::ZERO
+        } else {
+            now.saturating_sub(state.in_order)
+        }
+    }
+
+    fn set(&self, lost: Option<(Timestamp, Duration)>, now: Duration) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lost.is_some() || now.saturating_sub(state.looked) > STALE {
+            state.in_order = now;
+        }
+        (state.lost, state.looked) = (lost, now);
     }
 }
 
@@ -110,7 +142,7 @@ impl Watcher {
         let news = self.watch.look(now, written);
         let silence = self.watch.silence();
         metrics::gauge!(names::STORE_OUTAGE_SECONDS).set(silence.as_secs_f64());
-        self.engine.outage.set((!silence.is_zero()).then_some((self.written_at, silence)));
+        self.engine.outage.set((!silence.is_zero()).then_some((self.written_at, silence)), now);
         match news {
             News::None => {}
             News::Lost { turn } => self.lost(turn, silence),
