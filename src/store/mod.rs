@@ -3,6 +3,7 @@
 //! SQLite for one process, PostgreSQL for several; the SQL text is one for both ([`db`]). Several processes never agree by
 //! what they read: a version, a fence, a unique index or a row lock decides, and the loser loads and decides again.
 
+pub mod backup;
 mod changed;
 pub mod changes;
 mod db;
@@ -92,7 +93,17 @@ pub enum Error {
         /// Ours.
         known: i64,
     },
-    /// It cannot be reached, is full, read-only or broken.
+    /// The file is broken.
+    #[error(
+        "{file} is damaged ({found}); keep it, and put the newest backup in its place: `paramedic store restore FILE`"
+    )]
+    Damaged {
+        /// Where it is.
+        file: String,
+        /// What the database found.
+        found: String,
+    },
+    /// It cannot be reached, is full, or read-only.
     #[error("the store failed: {0}")]
     Failed(String),
 }

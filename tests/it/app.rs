@@ -202,13 +202,20 @@ impl TestApp {
     }
 
     /// The process dies without a word, and another one starts on the same store.
-    pub async fn dies_and_restarts(mut self) -> Self {
+    pub async fn dies_and_restarts(self) -> Self {
+        self.restarts_after(async |_| ()).await
+    }
+
+    /// The process ends, something is done with the store's file, and another process starts on it.
+    pub async fn restarts_after(mut self, meanwhile: impl AsyncFnOnce(&std::path::Path)) -> Self {
+        let file = self.database();
         let folder = self.folder.take().unwrap();
         let (config, clusters) = (Arc::clone(&self.config), self.clusters.clone());
         let (clock, hand, tasks) = (self.clock.clone(), self.hand.clone(), self.tasks.clone());
         drop(self);
         tasks.stop().stopped.cancel();
         tasks.shut_down(Duration::from_secs(5)).await;
+        meanwhile(&file).await;
         Self::starts(folder, config, clock, hand, clusters).await
     }
 

@@ -13,6 +13,7 @@ mod architecture;
 mod bed;
 mod bench;
 mod channels;
+mod cli_backup;
 mod cli_incident;
 mod cli_store;
 mod clusters;

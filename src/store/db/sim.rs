@@ -54,7 +54,7 @@ impl World {
         let mut db = memory().await?;
         migrate::run(&mut db).await?;
         let world = Arc::new(Self {
-            writer: Writer::start(db, tasks),
+            writer: Writer::start(db, false, tasks),
             plan: Mutex::new((0, Box::new(|_| None))),
             released: watch::Sender::new(0),
         });
