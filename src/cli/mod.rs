@@ -1,7 +1,9 @@
 //! The command line: one file per subcommand. Results go to standard output, everything else to standard error.
 //!
-//! Exit codes: 0 done; 1 it did not work, or what was checked is wrong; 2 the command line cannot be read.
+//! Exit codes: 0 done; 1 it did not work, or what was checked is wrong; 2 the command line cannot be read, or is not for this
+//! kind of store.
 
+pub mod backup;
 pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
@@ -232,6 +234,13 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// The command is not for this; says what is.
+#[allow(clippy::print_stderr, reason = "as above")]
+fn not_for_this(instead: &str) -> ExitCode {
+    eprintln!("paramedic: {instead}");
+    ExitCode::from(2)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -251,6 +260,9 @@ mod tests {
             "paramedic whatif --policy p --severity P1",
             "paramedic store migrate --dry-run --config a.yaml",
             "paramedic store check --output json",
+            "paramedic store backup --force a.db",
+            "paramedic store backup -",
+            "paramedic store restore a.db --config a.yaml",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {parsed:?}");

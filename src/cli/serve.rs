@@ -108,6 +108,10 @@ fn say_what_is_off(config: &Config) {
             "no on-call files: the built-in operator is paged on the console; set `oncall: { dir: … }`",
         ),
         (
+            config.dead_man.is_none(),
+            "no dead man's checker: nobody notices when this daemon does not run; add `dead_man: { url: … }`",
+        ),
+        (
             config.is_open(),
             "open mode: anybody on this machine may send alerts and press buttons; add `sources:` and `server.tokens` before listening elsewhere",
         ),

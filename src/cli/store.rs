@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, process::ExitCode};
 
 use serde::Serialize;
 
-use super::{Output, print, wire};
+use super::{Output, backup, print, wire};
 use crate::{
     config::Config,
     ops::{clock::Clock, lifecycle::Tasks},
@@ -18,6 +18,10 @@ pub enum Store {
     Migrate(Migrate),
     /// Looks whether everything fits; may run beside a daemon. Exit code 1 when something is wrong
     Check(Check),
+    /// Copies a SQLite store into one file, beside a running daemon
+    Backup(backup::Backup),
+    /// Puts a backup in the place of a SQLite store; the daemon must not run
+    Restore(backup::Restore),
 }
 
 /// `paramedic store migrate`.
@@ -60,6 +64,8 @@ impl Store {
                 print(&report, args.output)?;
                 Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             }
+            Self::Backup(args) => args.run().await,
+            Self::Restore(args) => args.run().await,
         }
     }
 }
@@ -201,6 +207,7 @@ fn advice(error: &store::Error) -> &'static str {
             "back up, then start the daemon or run `paramedic store migrate`"
         }
         store::Error::InUse(_) => "stop the other process",
+        store::Error::Damaged { .. } => "stop the daemon; the text says what to do",
         store::Error::Conflict
         | store::Error::LostJob
         | store::Error::LostDelivery

@@ -84,6 +84,7 @@ pub async fn wire(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Resul
         ),
         channels: channels(config, &http, &clock, console)?,
         owner,
+        outage: engine::outage::Outage::new(clock.monotonic()),
         started_at: now,
         http,
         clock,
@@ -156,6 +157,10 @@ fn options(config: &Config, http: &http::Client) -> anyhow::Result<Options> {
         severity_map: config.severity.map.clone(),
         default_severity: config.severity.default,
         sources,
+        dead_man: config.dead_man.as_ref().map(|config::DeadMan { url, every }| {
+            engine::dead_man::DeadMan { url: url.get().clone(), every: every.get() }
+        }),
+        keep: config.retention.incidents.get(),
         default_policy: config.default_policy().to_owned(),
         default_channels: config.channels.keys().cloned().collect(),
     })

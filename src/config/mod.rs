@@ -9,6 +9,7 @@
 mod channels;
 mod clusters;
 mod database;
+mod dead_man;
 mod docs;
 mod error;
 mod files;
@@ -16,6 +17,7 @@ mod incidents;
 mod limits;
 mod load;
 mod problem;
+mod retention;
 mod server;
 mod severity;
 mod sources;
@@ -33,12 +35,14 @@ pub use self::{
     channels::{Channel, Matrix, Slack, Webhook},
     clusters::{Bucket, Cluster, Kube, Kubeconfig, Loki},
     database::{Database, DatabaseTls, Metastore, Postgresql},
+    dead_man::DeadMan,
     docs::{json_schema, reference},
     error::Error,
     files::{OnCall, Playbooks},
     incidents::{GroupBy, Incidents, Storm},
     limits::{Egress, Follow, Format, Log, Recorder},
     problem::Problems,
+    retention::Retention,
     server::{Role, Server, Token},
     severity::SeverityMap,
     sources::{Basic, Heartbeat, Identity, Source},
@@ -79,6 +83,10 @@ pub struct Config {
     pub storm: Storm,
     /// Evidence of pods that will be gone.
     pub recorder: Recorder,
+    /// For how long what is over is kept.
+    pub retention: Retention,
+    /// Who notices when this daemon does not run. None: nobody does.
+    pub dead_man: Option<DeadMan>,
     /// Which networks steps may reach.
     pub egress: Egress,
     /// Log output.
@@ -104,6 +112,8 @@ impl Default for Config {
             incidents: Incidents::default(),
             storm: Storm::default(),
             recorder: Recorder::default(),
+            retention: Retention::default(),
+            dead_man: None,
             egress: Egress::default(),
             log: Log::default(),
             default_policy: None,
@@ -171,6 +181,10 @@ impl Config {
         }
         self.incidents.validate(&mut problems);
         self.recorder.validate(&mut problems);
+        self.retention.validate(&mut problems);
+        if let Some(dead_man) = &self.dead_man {
+            dead_man.validate(&mut problems);
+        }
         self.log.validate(&mut problems);
         self.validate_across(&mut problems);
         problems

@@ -46,6 +46,8 @@ severity: { map: { critical: P1, page: P0 }, default: P3 }
 incidents: { group_by: alertmanager, settle: 2m, reopen_within: 1h 30m }
 storm: { above: 20/m, by: [node, metastore] }
 recorder: { follow: all, max_streams: 100, keep: 7d, max_bytes: 2GiB }
+retention: { incidents: 30d }
+dead_man: { url: https://checks.example.org/5b1f, every: 2m }
 egress: { allow: [10.0.0.0/8] }
 log: { level: "info,paramedic=debug", format: json }
 default_policy: data-platform
@@ -257,6 +259,9 @@ fn values_out_of_range_are_refused() {
         ("PARAMEDIC__RECORDER__NAMESPACES", "['../kube-system']"),
         ("PARAMEDIC__RECORDER__SELECTORS", "['']"),
         ("PARAMEDIC__RECORDER__SELECTORS", "['a=b&watch=1']"),
+        ("PARAMEDIC__RETENTION__INCIDENTS", "23h"),
+        ("PARAMEDIC__DEAD_MAN", "{url: 'https://x/y', every: 10s}"),
+        ("PARAMEDIC__DEAD_MAN", "{url: 'ftp://x/y'}"),
         ("PARAMEDIC__DEFAULT_POLICY", "data-platform"),
         ("PARAMEDIC__LOG__LEVEL", "[loud"),
         ("PARAMEDIC__STORE__URL", "mysql://h/db"),

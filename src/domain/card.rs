@@ -11,7 +11,7 @@ use super::{ids::IncidentId, severity::Severity, verdict::Verdict};
 /// Everything a card shows. All text is redacted already; escaping belongs to the channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Card {
-    /// Its incident.
+    /// Its incident; 0: it is about Paramedic itself and has none.
     pub incident: IncidentId,
     /// Grows with every change; a channel never shows an older revision over a newer one.
     pub revision: i64,

@@ -94,6 +94,20 @@ impl Alarm {
         }
     }
 
+    /// A page that no worker takes.
+    pub(super) fn overdue_page(overdue: &str) -> Self {
+        Self {
+            kind: "overdue",
+            about: "page".to_owned(),
+            title: "A page is not delivered",
+            text: format!(
+                "{overdue}. Look at the incident and call the person yourself; the log says what the daemon does instead."
+            ),
+            severity: Severity::P1,
+            pages: true,
+        }
+    }
+
     /// Incidents whose wake-up was lost.
     pub(super) fn lost_wake_ups(ids: &str) -> Self {
         Self {
@@ -151,6 +165,12 @@ impl Engine {
             self.change(stored.incident.id, vec![resolve], Along::default()).await?;
         }
         Ok(())
+    }
+
+    /// True while the alarm's incident is open.
+    pub(super) async fn is_raised(&self, alarm: &Alarm) -> anyhow::Result<bool> {
+        let open = self.store.incident_by_key(&alarm.key()).await?;
+        Ok(open.is_some_and(|stored| stored.incident.is_open()))
     }
 
     /// Raises an alarm in a transaction of its own.

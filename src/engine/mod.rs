@@ -7,6 +7,7 @@ mod alarm;
 pub mod change;
 pub mod channels;
 pub mod correlate;
+pub mod dead_man;
 pub mod deliver;
 pub mod diagnose;
 mod effects;
@@ -16,10 +17,13 @@ pub mod files;
 pub mod heartbeats;
 pub mod intake;
 pub mod memory;
+pub mod outage;
+mod overdue;
 pub mod pages;
 pub mod periodic;
 pub mod posts;
 pub mod recorder;
+mod retention;
 pub mod runs;
 mod storms;
 pub mod sync;
@@ -64,6 +68,10 @@ pub struct Options {
     pub default_severity: Severity,
     /// Configured sources by name.
     pub sources: BTreeMap<String, Source>,
+    /// Who notices when nobody runs.
+    pub dead_man: Option<dead_man::DeadMan>,
+    /// Resolved incidents are kept this long.
+    pub keep: std::time::Duration,
     /// For incidents no team owns.
     pub default_policy: String,
     /// Channels for incidents no team owns.
@@ -145,6 +153,8 @@ pub struct Inner {
     pub channels: Channels,
     /// This process, as leases name it.
     pub owner: String,
+    /// Since when the store takes no write.
+    pub outage: outage::Outage,
     /// When this process began; nothing is called missing before a full interval after it.
     pub started_at: Timestamp,
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::SignedDuration;
 
-use super::{Engine, alarm::Alarm, effects};
+use super::{Engine, alarm::Alarm, dead_man, effects};
 use crate::{
     ops::metrics as names,
     store::{Again, Changes, Job, JobEnd, NewJob, Repeat},
@@ -31,6 +31,9 @@ impl Engine {
             repeat: Repeat::Keep,
         };
         let mut jobs: Vec<NewJob> = LOOPS.iter().map(|(key, _)| row(key, "periodic")).collect();
+        if self.options.dead_man.is_some() {
+            jobs.push(row(dead_man::LOOP, "periodic"));
+        }
         if self.channels.transport("matrix").is_some() {
             jobs.push(row("sync:matrix", "sync"));
         }
@@ -40,12 +43,16 @@ impl Engine {
     /// Runs a loop once and plans its next turn.
     pub(super) async fn run_periodic(&self, job: &Job) -> anyhow::Result<()> {
         let every = LOOPS.iter().find(|(key, _)| *key == job.key).map(|(_, every)| *every);
+        let ping = self.options.dead_man.as_ref().filter(|_| job.key == dead_man::LOOP);
+        let every = every.or(ping.map(|dead_man| dead_man.every));
         match job.key.as_str() {
             "periodic:invariants" => self.check_invariants().await?,
+            dead_man::LOOP if ping.is_some() => self.ping_dead_man().await,
             "periodic:heartbeats" => self.check_heartbeats().await?,
             "periodic:retention" => {
                 self.store.bury_tombstones(self.now()).await?;
                 self.recorder.prune().await?;
+                self.forget_old_incidents().await?;
                 self.store.forget().await?;
             }
             other => tracing::warn!(job.key = other, "a loop of another version; forgotten"),
@@ -58,10 +65,11 @@ impl Engine {
         Ok(())
     }
 
-    /// The wake-up invariant: an open incident owns a future wake-up or a reason why not. A violation is mended, counted
+    /// No page waits overdue. The wake-up invariant: an open incident owns a future wake-up or a reason why not. A violation is mended, counted
     /// and paged.
     pub async fn check_invariants(&self) -> anyhow::Result<()> {
         self.check_storms().await?;
+        self.check_overdue().await?;
         let lost = self.store.without_wake_up().await?;
         for id in &lost {
             metrics::counter!(names::INVARIANT_VIOLATIONS, "invariant" => "wake_up").increment(1);

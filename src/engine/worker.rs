@@ -42,6 +42,7 @@ impl Engine {
     pub fn start(&self, tasks: &Tasks) {
         self.recorder.start(tasks);
         self.keep_teams(tasks);
+        self.watch_store(tasks);
         let engine = self.clone();
         let stop = tasks.stop().clone();
         tasks.spawn("engine.correlate", async move {

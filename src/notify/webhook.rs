@@ -160,7 +160,7 @@ fn body(delivery: &Delivery<'_>, now: Timestamp) -> Vec<u8> {
             "incident.page",
             page.card.at,
             json!({
-                "incident": page.card.incident.to_string(), "person": page.person, "why": page.why,
+                "incident": wording::id(&page.card), "person": page.person, "why": page.why,
                 "remark": page.remark, "card": page.card,
             }),
         ),

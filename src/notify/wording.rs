@@ -46,7 +46,19 @@ pub fn is_over(card: &Card) -> bool {
 
 /// The card in one line: `P1 triggered · SparkExecutorLost · spark-prod · INC-12`.
 pub fn headline(card: &Card) -> String {
-    format!("{} {} · {} · {}", card.severity, line(&card.status), line(&card.title), card.incident)
+    let number = number(card);
+    format!("{} {} · {}{number}", card.severity, line(&card.status), line(&card.title))
+}
+
+/// ` · INC-12`; nothing on a card of no incident.
+pub fn number(card: &Card) -> String {
+    let id = id(card);
+    if id.is_empty() { id } else { format!(" · {id}") }
+}
+
+/// `INC-12`; "" for a card of no incident.
+pub fn id(card: &Card) -> String {
+    if card.incident.0 == 0 { String::new() } else { card.incident.to_string() }
 }
 
 /// The card in one line with what is probably wrong, for notifications and places without markup.

@@ -38,6 +38,9 @@ metrics! {
     STEP_SECONDS = "paramedic_step_duration_seconds" "histogram" ["kind"] "How long steps took.";
     MESSAGES = "paramedic_messages_total" "counter" ["channel", "kind", "outcome"] "Sends by channel kind, message kind (card, evidence, page) and outcome (ok, retry, unclear, permanent, gone).";
     INVARIANT_VIOLATIONS = "paramedic_invariant_violations_total" "counter" ["invariant"] "Broken invariants found and mended; any value above 0 is a bug.";
+    STORE_OUTAGE_SECONDS = "paramedic_store_outage_seconds" "gauge" [] "For how long no write to the store has succeeded; 0 while it takes them.";
+    DEAD_MAN_PINGS = "paramedic_dead_man_pings_total" "counter" ["outcome"] "Turns of the dead-man ping by outcome (ok, failed, withheld: something did not work).";
+    RETENTION_DELETED = "paramedic_retention_deleted_total" "counter" ["table"] "Rows of old incidents that were deleted, by table.";
     RECORDER_PODS = "paramedic_recorder_pods" "gauge" ["cluster"] "Pods the recorder holds in memory.";
     RECORDER_BYTES = "paramedic_recorder_bytes" "gauge" ["cluster"] "Bytes of evidence it holds in memory, about.";
     RECORDER_STORED_BYTES = "paramedic_recorder_stored_bytes" "gauge" [] "Bytes of evidence in the store; counted every 10 minutes.";

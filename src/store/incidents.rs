@@ -182,6 +182,14 @@ impl Store {
         Ok(ids.into_iter().map(|(id,)| IncidentId(id)).collect())
     }
 
+    /// Open P0 and P1 that nobody has and no storm speaks for: P0 first, then the oldest; at most `limit`.
+    pub async fn unanswered(&self, limit: i64) -> Result<Vec<Incident>> {
+        let sql = "SELECT state, version FROM incidents WHERE is_open = 1 AND status = 'triggered' AND severity IN ('P0', 'P1') \
+                   AND storm_id IS NULL ORDER BY severity, id LIMIT $1";
+        let rows: Vec<(String, i64)> = self.db.all(query(sql).bind(limit)).await?;
+        rows.into_iter().map(|row| Ok(stored(row)?.incident)).collect()
+    }
+
     /// Incidents open now.
     pub async fn open_count(&self) -> Result<i64> {
         let sql = "SELECT count(*) FROM incidents WHERE is_open = 1";

@@ -254,6 +254,15 @@ impl Store {
         Ok(due.map(instant))
     }
 
+    /// The page that waits longest for a worker at `now`: its key and since when.
+    pub async fn oldest_page(&self, now: Timestamp) -> Result<Option<(String, Timestamp)>> {
+        let sql = "SELECT job_key, CASE WHEN state = 'ready' THEN due_at ELSE lease_until END AS since FROM jobs \
+                   WHERE kind IN ('page', 'deliver') AND ((state = 'ready' AND due_at <= $1) OR (state = 'running' AND lease_until < $1)) \
+                   ORDER BY since, id LIMIT 1";
+        let row: Option<(String, i64)> = self.db.optional(query(sql).bind(millis(now))).await?;
+        Ok(row.map(|(key, since)| (key, instant(since))))
+    }
+
     /// Jobs not done, per kind.
     pub async fn job_counts(&self) -> Result<Vec<(String, i64)>> {
         let sql = "SELECT kind, count(*) FROM jobs GROUP BY kind ORDER BY kind";

@@ -3,10 +3,12 @@
 //! SQLite for one process, PostgreSQL for several; the SQL text is one for both ([`db`]). Several processes never agree by
 //! what they read: a version, a fence, a unique index or a row lock decides, and the loser loads and decides again.
 
+pub mod backup;
 mod changed;
 pub mod changes;
 mod db;
 pub mod deliveries;
+mod generation;
 pub mod incidents;
 pub mod inspect;
 pub mod jobs;
@@ -14,6 +16,7 @@ pub mod members;
 pub mod messages;
 mod migrate;
 pub mod pods;
+mod retention;
 pub mod runs;
 pub mod similar;
 mod storms;
@@ -90,7 +93,17 @@ pub enum Error {
         /// Ours.
         known: i64,
     },
-    /// It cannot be reached, is full, read-only or broken.
+    /// The file is broken.
+    #[error(
+        "{file} is damaged ({found}); keep it, and put the newest backup in its place: `paramedic store restore FILE`"
+    )]
+    Damaged {
+        /// Where it is.
+        file: String,
+        /// What the database found.
+        found: String,
+    },
+    /// It cannot be reached, is full, or read-only.
     #[error("the store failed: {0}")]
     Failed(String),
 }
@@ -203,6 +216,11 @@ impl Store {
     /// How long a claim lasts without renewal.
     pub fn lease(&self) -> Duration {
         if self.db.is_shared() { SHARED_LEASE } else { LEASE }
+    }
+
+    /// True when other replicas may work on it.
+    pub fn is_shared(&self) -> bool {
+        self.db.is_shared()
     }
 
     /// Changes with every commit: a hint to look for work at once. Each loop holds its own.

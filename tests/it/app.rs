@@ -36,7 +36,7 @@ use sqlx::Connection as _;
 use tokio::net::TcpListener;
 
 /// Secrets that a test's configuration can name as `{ env: NAME }`.
-const SECRETS: [(&str, &str); 8] = [
+const SECRETS: [(&str, &str); 9] = [
     ("VIEWER", "viewer-secret"),
     ("RESPONDER", "responder-secret"),
     ("SOURCE", "source-secret"),
@@ -44,6 +44,8 @@ const SECRETS: [(&str, &str); 8] = [
     ("SLACK", "xoxb-secret"),
     ("SIGNING", "signing-secret"),
     ("FAKE_SLACK", crate::fakes::slack::TOKEN),
+    // Of the key 0123456789abcdef, twice.
+    ("HOOK", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="),
     ("FAKE_SIGNING", crate::fakes::slack::SIGNING_SECRET),
 ];
 
@@ -200,13 +202,20 @@ impl TestApp {
     }
 
     /// The process dies without a word, and another one starts on the same store.
-    pub async fn dies_and_restarts(mut self) -> Self {
+    pub async fn dies_and_restarts(self) -> Self {
+        self.restarts_after(async |_| ()).await
+    }
+
+    /// The process ends, something is done with the store's file, and another process starts on it.
+    pub async fn restarts_after(mut self, meanwhile: impl AsyncFnOnce(&std::path::Path)) -> Self {
+        let file = self.database();
         let folder = self.folder.take().unwrap();
         let (config, clusters) = (Arc::clone(&self.config), self.clusters.clone());
         let (clock, hand, tasks) = (self.clock.clone(), self.hand.clone(), self.tasks.clone());
         drop(self);
         tasks.stop().stopped.cancel();
         tasks.shut_down(Duration::from_secs(5)).await;
+        meanwhile(&file).await;
         Self::starts(folder, config, clock, hand, clusters).await
     }
 
@@ -306,7 +315,9 @@ impl Drop for TestApp {
         reason = "drop cannot await; the check gets a thread of its own"
     )]
     fn drop(&mut self) {
-        if std::thread::panicking() || self.folder.is_none() {
+        // A simulated world has no address that could be looked at.
+        let is_world = self.config.store.url.starts_with("sim:");
+        if std::thread::panicking() || self.folder.is_none() || is_world {
             return;
         }
         // A connection of its own: the store's belong to a runtime that this thread is blocking.

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State as Shared, http::StatusCode, response::IntoResponse};
 use serde_json::json;
 
-use crate::http::State;
+use crate::{engine::Engine, http::State};
 
 /// Alive unless one of our tasks died: then a restart helps.
 pub async fn livez(Shared(state): Shared<State>) -> impl IntoResponse {
@@ -29,7 +29,7 @@ pub async fn readyz(Shared(state): Shared<State>) -> impl IntoResponse {
         Some(_) => None,
     };
     let checks = [
-        ("store", store.map(|_| "does not take a write; the log says why".to_owned())),
+        ("store", store.map(|_| no_write(&state.engine))),
         ("backlog", backlog),
         ("process", state.is_draining().then(|| "ends".to_owned())),
         ("tasks", state.tasks.dead().map(|_| "one died; the log says which".to_owned())),
@@ -45,4 +45,9 @@ pub async fn readyz(Shared(state): Shared<State>) -> impl IntoResponse {
         .collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": ready, "checks": checks })))
+}
+
+fn no_write(engine: &Engine) -> String {
+    let since = engine.outage.since().map_or_else(String::new, |since| format!(" {since}"));
+    format!("takes no write{since}; the log says why")
 }

@@ -177,7 +177,7 @@ fn head(paper: &mut Paper, card: &Card) {
     };
     let status = wording::line(&card.status).to_uppercase();
     let title = wording::line(&card.title);
-    let title = format!("{} {status} · {title} · {}", card.severity, card.incident);
+    let title = format!("{} {status} · {title}{}", card.severity, wording::number(card));
     paper.text(style, &wording::cut(&title, TEXT));
     let members = wording::line(&card.members);
     let between = if members.is_empty() { "" } else { " · " };

@@ -139,7 +139,7 @@ fn header(card: &Card) -> Value {
 
 fn facts(card: &Card) -> String {
     let mut text = Mrkdwn::new(400);
-    text.wrapped("*", &wording::cut(&card.status, 40)).raw(&format!(" · {}", card.incident));
+    text.wrapped("*", &wording::cut(&card.status, 40)).raw(&wording::number(card));
     text.raw(" · ").line(&wording::since(card));
     if !card.members.is_empty() {
         text.raw(" · ").line(&card.members);

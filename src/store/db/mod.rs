@@ -21,7 +21,7 @@ pub use self::{
     dialect::{give_way, is_new, lock_incidents, server_time},
     postgres::Postgres,
     query::query,
-    sqlite::Sqlite,
+    sqlite::{Sqlite, damaged, lock as lock_file, quick_check},
 };
 use self::{
     pool::{Options, Session},
@@ -153,6 +153,26 @@ pub async fn open_file(path: &std::path::Path) -> Result<Connection> {
     Ok(Options::Sqlite(sqlite::options(path)).connect().await?)
 }
 
+/// A file that nobody writes to, as it is; nothing is written beside it either.
+pub async fn look_into(path: &std::path::Path) -> Result<Connection> {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+    Ok(Options::Sqlite(options.read_only(true).immutable(true)).connect().await?)
+}
+
+/// A file that nobody else has, without a log beside it.
+pub async fn open_alone(path: &std::path::Path) -> Result<Connection> {
+    let options = sqlite::options(path).journal_mode(sqlx::sqlite::SqliteJournalMode::Delete);
+    Ok(Options::Sqlite(options).connect().await?)
+}
+
+/// Ends a connection in good order.
+pub async fn close(db: Connection) {
+    match db {
+        Connection::Sqlite(db) => drop(sqlx::Connection::close(db).await),
+        Connection::Postgres(db) => drop(sqlx::Connection::close(db).await),
+    }
+}
+
 /// Migrates a file; refused while a daemon has it open.
 pub async fn migrate_file(path: &std::path::Path) -> Result<Migrated> {
     sqlite::open_to_write(path).await.map(|(_lock, _db, done)| done)
@@ -202,6 +222,7 @@ fn is_clean<T>(outcome: &Result<T>) -> bool {
             | Error::Missing(_)
             | Error::Newer { .. }
             | Error::Older { .. }
+            | Error::Damaged { .. }
             | Error::Failed(_),
         ) => false,
     }

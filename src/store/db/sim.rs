@@ -54,7 +54,7 @@ impl World {
         let mut db = memory().await?;
         migrate::run(&mut db).await?;
         let world = Arc::new(Self {
-            writer: Writer::start(db, tasks),
+            writer: Writer::start(db, false, tasks),
             plan: Mutex::new((0, Box::new(|_| None))),
             released: watch::Sender::new(0),
         });
@@ -78,6 +78,11 @@ impl World {
     /// Lets everything go on that stalls now.
     pub fn release(&self) {
         self.released.send_modify(|times| *times += 1);
+    }
+
+    /// Writes that stall now.
+    pub fn stalling(&self) -> usize {
+        self.released.receiver_count()
     }
 
     fn fault(&self) -> Option<Fault> {

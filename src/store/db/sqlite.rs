@@ -7,7 +7,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Connection, Query, Work, end,
+    Connection, Query, Work,
+    dialect::is_new,
+    end,
     intake::{self, BATCH, Incoming, Intake, QUEUE, gone},
     pool::{Options, Pool},
     query, transaction,
@@ -44,7 +46,8 @@ pub struct Writer {
 impl Sqlite {
     /// Opens, locks and migrates the file; starts the writer.
     pub async fn open(path: &Path, tasks: &Tasks) -> Result<Self> {
-        let (lock, writer, _) = open_to_write(path).await?;
+        let (lock, mut writer, _) = open_to_write(path).await?;
+        mark(&mut writer, false).await?;
         Ok(Self::with(path, writer, Some(lock), tasks))
     }
 
@@ -57,7 +60,8 @@ impl Sqlite {
     fn with(path: &Path, writer: Connection, lock: Option<File>, tasks: &Tasks) -> Self {
         let readers = Options::Sqlite(options(path).read_only(true));
         let readers = Pool::new(readers, READERS, PATIENCE);
-        Self { readers, writer: Writer::start(writer, tasks), _lock: lock }
+        let marks = lock.is_some();
+        Self { readers, writer: Writer::start(writer, marks, tasks), _lock: lock }
     }
 
     /// All rows of a query.
@@ -81,13 +85,59 @@ pub async fn open_to_write(path: &Path) -> Result<(File, Connection, Migrated)> 
         std::fs::create_dir_all(folder).map_err(|error| failed(path, &error))?;
     }
     let lock = lock(path)?;
-    let mut db = Options::Sqlite(options(path).create_if_missing(true)).connect().await?;
+    let opened = Options::Sqlite(options(path).create_if_missing(true)).connect().await;
+    let mut db = opened.map_err(|error| damaged(error.into(), path))?;
+    let checked = check(&mut db, path).await;
+    checked.map_err(|error| damaged(error, path))?;
     let migrated = migrate::run(&mut db).await?;
     Ok((lock, db, migrated))
 }
 
+/// After a stop that was not clean, looks at the whole file before anything is built on it.
+async fn check(db: &mut Connection, path: &Path) -> Result<()> {
+    if is_new(db).await? || is_clean(db).await? {
+        return Ok(());
+    }
+    let file = path.display().to_string();
+    tracing::info!(file, "the last stop was not clean; the store is checked");
+    match quick_check(db).await? {
+        None => Ok(()),
+        Some(found) => Err(Error::Damaged { file, found }),
+    }
+}
+
+/// The first thing that is wrong with the file's structure.
+pub async fn quick_check(db: &mut Connection) -> Result<Option<String>> {
+    let (found,): (String,) = query("PRAGMA quick_check(1)").one(db).await?;
+    Ok((found != "ok").then_some(found))
+}
+
+async fn is_clean(db: &mut Connection) -> Result<bool> {
+    let sql = "SELECT count(*) FROM meta WHERE name = 'clean_stop' AND value = 1";
+    Ok(query(sql).one::<(i64,)>(db).await?.0 == 1)
+}
+
+async fn mark(db: &mut Connection, clean: bool) -> Result<()> {
+    let sql = "INSERT INTO meta (name, value) VALUES ('clean_stop', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    Ok(query(sql).bind(i64::from(clean)).execute(db).await.map(drop)?)
+}
+
+/// Says what to do where the database only says that it cannot read its file.
+pub fn damaged(error: Error, path: &Path) -> Error {
+    match error {
+        // SQLITE_CORRUPT, SQLITE_NOTADB.
+        Error::Failed(found)
+            if found.contains("database disk image is malformed")
+                || found.contains("file is not a database") =>
+        {
+            Error::Damaged { file: path.display().to_string(), found }
+        }
+        other => other,
+    }
+}
+
 /// Keeps other daemons from the file.
-fn lock(path: &Path) -> Result<File> {
+pub fn lock(path: &Path) -> Result<File> {
     let lock = File::create(path.with_extension("lock")).map_err(|error| failed(path, &error))?;
     lock.try_lock().map_err(|error| match error {
         std::fs::TryLockError::WouldBlock => Error::InUse(path.display().to_string()),
@@ -113,17 +163,23 @@ pub fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 impl Writer {
-    /// Starts the task that owns `db`.
-    pub fn start(db: Connection, tasks: &Tasks) -> Self {
+    /// Starts the task that owns `db`; it marks a clean stop, or not.
+    pub fn start(mut db: Connection, marks: bool, tasks: &Tasks) -> Self {
         let (urgent, urgent_queue) = mpsc::channel(QUEUE);
         let (last, last_queue) = mpsc::channel(QUEUE);
         let (intake, intake_queue) = Intake::new();
         let stopped = tasks.stop().stopped.clone();
         tasks.serve("store.writer", async move {
             tokio::select! {
-                () = write_all(db, urgent_queue, intake_queue, last_queue) => {}
+                () = write_all(&mut db, urgent_queue, intake_queue, last_queue) => {}
                 () = stopped.cancelled() => {}
             }
+            // Nothing is open any more, or it is given up here.
+            drop(query("ROLLBACK").execute(&mut db).await);
+            if marks && let Err(error) = mark(&mut db, true).await {
+                tracing::warn!(%error, "the stop is not marked as clean: the next start checks the store");
+            }
+            super::close(db).await;
             Ok(())
         });
         Self { urgent, last, intake }
@@ -171,7 +227,7 @@ async fn queued<T: Send + 'static>(
 }
 
 async fn write_all(
-    mut db: Connection,
+    db: &mut Connection,
     mut urgent: mpsc::Receiver<Job>,
     mut deliveries: mpsc::Receiver<Incoming>,
     mut last: mpsc::Receiver<Job>,
@@ -181,7 +237,7 @@ async fn write_all(
         tokio::select! {
             biased;
             job = urgent.recv() => match job {
-                Some(job) => job(&mut db).await,
+                Some(job) => job(db).await,
                 None => break,
             },
             count = deliveries.recv_many(&mut batch, BATCH) => {
@@ -189,15 +245,12 @@ async fn write_all(
                     break;
                 }
                 // A file has no connection to lose: the next batch simply tries again.
-                let _: bool = intake::store(&mut db, std::mem::take(&mut batch)).await;
+                let _: bool = intake::store(db, std::mem::take(&mut batch)).await;
             }
             job = last.recv() => match job {
-                Some(job) => job(&mut db).await,
+                Some(job) => job(db).await,
                 None => break,
             },
         }
-    }
-    if let Connection::Sqlite(db) = db {
-        drop(sqlx::Connection::close(db).await);
     }
 }

@@ -26,6 +26,7 @@ on_every_backend!(
     members_are_counted_and_old_tombstones_buried,
     numbers_are_given_once,
     a_hostile_text_is_kept_and_found_again,
+    what_nobody_has_is_listed_worst_first,
 );
 
 async fn two_writers_of_one_incident_never_both_win(shop: Shop) {
@@ -167,4 +168,26 @@ async fn a_hostile_text_is_kept_and_found_again(shop: Shop) {
     let cancelled = Changes { cancelled: vec![jobs[0].key.clone(), other], ..Changes::default() };
     shop.commit(cancelled).await.unwrap();
     assert_eq!(shop.store.job_counts().await.unwrap(), [("post".to_owned(), 2)], "they run");
+}
+
+async fn what_nobody_has_is_listed_worst_first(shop: Shop) {
+    use paramedic::domain::{incident::Status, severity::Severity};
+    let now = shop.store.now();
+    for (id, severity, status) in [
+        (1, Severity::P1, Status::Triggered),
+        (2, Severity::P2, Status::Triggered),
+        (3, Severity::P0, Status::Acknowledged),
+        (4, Severity::P0, Status::Triggered),
+        (5, Severity::P1, Status::Resolved),
+        (6, Severity::P1, Status::Triggered),
+    ] {
+        let mut change = incident(id, &format!("k{id}"), now);
+        (change.state.severity, change.state.status) = (severity, status);
+        shop.commit(saved(&change)).await.unwrap();
+    }
+    let numbers = async |limit| {
+        let found = shop.store.unanswered(limit).await.unwrap();
+        found.into_iter().map(|incident| incident.id.0).collect::<Vec<_>>()
+    };
+    assert_eq!((numbers(9).await, numbers(2).await), (vec![4, 1, 6], vec![4, 1]));
 }

@@ -21,6 +21,7 @@ on_every_backend!(
     after_a_restart_running_jobs_are_taken_up,
     the_most_urgent_are_claimed_first_and_only_of_the_kinds_asked_for,
     a_lease_that_ends_is_due_then,
+    the_page_that_nobody_takes_is_found,
 );
 
 async fn an_outcome_commits_only_while_the_lease_is_ours(shop: Shop) {
@@ -132,4 +133,29 @@ async fn a_lease_that_ends_is_due_then(shop: Shop) {
     assert!(shop.claim().await.is_empty(), "renewed");
     shop.hand.advance(Duration::from_millis(10_001));
     assert_eq!(shop.claim().await.len(), 1);
+}
+
+async fn the_page_that_nobody_takes_is_found(shop: Shop) {
+    let start = shop.store.now();
+    let seconds = |seconds| start + SignedDuration::from_secs(seconds);
+    let job = |key: &str, kind, due| NewJob { kind, due, ..shop.job(key, Repeat::Keep) };
+    let jobs = vec![
+        job("card", "post", start),
+        job("tomorrow", "page", seconds(86_400)),
+        job("second", "deliver", seconds(20)),
+        job("first", "page", seconds(10)),
+    ];
+    shop.commit(Changes { jobs, ..Changes::default() }).await.unwrap();
+    let oldest = async || shop.store.oldest_page(shop.store.now()).await.unwrap();
+    assert_eq!(oldest().await, None, "none is due");
+    shop.hand.advance(Duration::from_secs(30));
+    assert_eq!(oldest().await, Some(("first".to_owned(), seconds(10))));
+    let lease = Duration::from_mins(1);
+    let claim = Claim { owner: "w", kinds: &["page"], limit: 9, lease };
+    assert_eq!(shop.store.claim(claim).await.unwrap().len(), 1);
+    assert_eq!(oldest().await, Some(("second".to_owned(), seconds(20))), "the first is in work");
+    shop.hand.advance(Duration::from_secs(61));
+    let claim = Claim { kinds: &["deliver"], ..claim };
+    shop.store.claim(claim).await.unwrap();
+    assert_eq!(oldest().await, Some(("first".to_owned(), seconds(90))), "its worker is gone");
 }

@@ -9,6 +9,7 @@ mod meta;
 mod opening;
 mod pods;
 mod races;
+mod retention;
 mod runs;
 mod schema;
 mod server;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use paramedic::{
     domain::ids::IncidentId,
     ops::{clock::Clock, lifecycle::Tasks},
@@ -14,7 +15,11 @@ use super::{
     incident, saved,
 };
 
-on_every_backend!(a_sound_store_is_found_sound_and_an_unsound_one_is_not, a_round_trip_is_a_write,);
+on_every_backend!(
+    a_sound_store_is_found_sound_and_an_unsound_one_is_not,
+    a_round_trip_is_a_write,
+    generations_only_grow_also_when_the_clock_is_set_back,
+);
 
 /// The schema this binary knows.
 const KNOWN: i64 = 6;
@@ -41,6 +46,19 @@ async fn a_round_trip_is_a_write(shop: Shop) {
     shop.store.check().await.unwrap();
     shop.store.check().await.unwrap();
     assert!(shop.store.lease() >= Duration::from_secs(4));
+}
+
+async fn generations_only_grow_also_when_the_clock_is_set_back(shop: Shop) {
+    assert_eq!(shop.store.generation().await.unwrap(), 0);
+    let mut last = 0;
+    for second in [100, 200, 50, 50] {
+        shop.hand.set_wall(Timestamp::from_second(second).unwrap());
+        shop.store.begin_generation().await.unwrap();
+        let generation = shop.store.generation().await.unwrap();
+        assert!(generation > last, "{generation} after {last}");
+        last = generation;
+    }
+    assert_eq!(last, 200_002);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ on_every_backend!(
     targets_with_the_same_verdict_are_counted_once_each,
 );
 
-fn run(shop: &Shop, id: &str, pod: &str) -> Run {
+pub fn run(shop: &Shop, id: &str, pod: &str) -> Run {
     let now = shop.store.now();
     Run {
         id: id.to_owned(),
