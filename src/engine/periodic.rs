@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::SignedDuration;
 
-use super::{Engine, alarm::Alarm, effects};
+use super::{Engine, alarm::Alarm, effects, reconcile};
 use crate::{
     ops::metrics as names,
     store::{Again, Changes, Job, JobEnd, NewJob, Repeat},
@@ -31,6 +31,8 @@ impl Engine {
             repeat: Repeat::Keep,
         };
         let mut jobs: Vec<NewJob> = LOOPS.iter().map(|(key, _)| row(key, "periodic")).collect();
+        let asked = self.options.sources.iter().filter(|(_, s)| !s.alertmanagers.is_empty());
+        jobs.extend(asked.map(|(name, _)| row(&format!("{}{name}", reconcile::KEY), "periodic")));
         if self.channels.transport("matrix").is_some() {
             jobs.push(row("sync:matrix", "sync"));
         }
@@ -39,6 +41,9 @@ impl Engine {
 
     /// Runs a loop once and plans its next turn.
     pub(super) async fn run_periodic(&self, job: &Job) -> anyhow::Result<()> {
+        if let Some(source) = job.key.strip_prefix(reconcile::KEY) {
+            return self.run_reconcile(job, source).await;
+        }
         let every = LOOPS.iter().find(|(key, _)| *key == job.key).map(|(_, every)| *every);
         match job.key.as_str() {
             "periodic:invariants" => self.check_invariants().await?,
