@@ -34,6 +34,7 @@ mod oncall;
 mod playbooks;
 mod prometheus_steps;
 mod rbac;
+mod reconcile;
 mod recorder;
 mod reload;
 mod replicas;
