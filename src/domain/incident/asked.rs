@@ -48,6 +48,7 @@ pub enum Known {
 
 impl Known {
     /// What two instances say of the same alert.
+    #[must_use]
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Undecided, _) | (_, Self::Undecided) => Self::Undecided,

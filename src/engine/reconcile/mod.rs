@@ -22,7 +22,10 @@ use serde::{Deserialize, Serialize};
 use self::view::Listed;
 use super::{Engine, Source, change::include, heartbeats};
 use crate::{
-    clients::alertmanager::read::Snapshot,
+    clients::alertmanager::{
+        Client,
+        read::{KnownSilence, Snapshot},
+    },
     domain::{
         alert::Status,
         ids::IncidentId,
@@ -87,16 +90,13 @@ impl Engine {
             return Ok(self.end_job(end).await?);
         };
         let mut memory: Memory = serde_json::from_value(job.payload.clone()).unwrap_or_default();
-        let wait = match self.poll(name, source).await? {
-            Some(poll) => {
-                self.follow_poll(&poll, source, &mut memory).await?;
-                let ends = asked::soonest(poll.alerts.values().map(|l| &l.known), self.now());
-                ends.map_or(EVERY, |end| EVERY.min(end.saturating_add(AFTER_END)))
-            }
-            None => {
-                memory = Memory::default();
-                EVERY
-            }
+        let wait = if let Some(poll) = self.poll(name, source).await? {
+            self.follow_poll(&poll, source, &mut memory).await?;
+            let ends = asked::soonest(poll.alerts.values().map(|l| &l.known), self.now());
+            ends.map_or(EVERY, |end| EVERY.min(end.saturating_add(AFTER_END)))
+        } else {
+            memory = Memory::default();
+            EVERY
         };
         let due = super::deliver::after(self.now(), wait);
         let payload = Some(serde_json::to_value(&memory)?);
@@ -107,7 +107,7 @@ impl Engine {
     /// Asks every instance; `None` when one of them did not answer: then nothing is concluded.
     async fn poll(&self, name: &str, source: &Source) -> anyhow::Result<Option<Poll>> {
         let asked_at = self.now();
-        let asked = join_all(source.alertmanagers.iter().map(|client| client.snapshot())).await;
+        let asked = join_all(source.alertmanagers.iter().map(Client::snapshot)).await;
         let failed = asked.iter().filter_map(|answer| answer.as_ref().err());
         for error in failed.clone() {
             tracing::warn!(source = name, %error, "Alertmanager could not be asked back: mutes and lost alerts are not seen");
@@ -128,11 +128,8 @@ impl Engine {
         let may_end = unreadable == 0
             && answers.iter().all(is_old)
             && self.heartbeat_is_here(name, source).await?;
-        let says_mutes = |answer: &Snapshot| {
-            let said =
-                |alert: &crate::clients::alertmanager::read::Alert| alert.status.muted_by.is_some();
-            answer.alerts.iter().all(said)
-        };
+        let says_mutes =
+            |answer: &Snapshot| answer.alerts.iter().all(|alert| alert.status.muted_by.is_some());
         let blind = answers.iter().any(|answer| answer.has_mute_times && !says_mutes(answer));
         let alerts = answers.into_iter().map(|answer| answer.alerts).collect();
         let alerts = view::merged(alerts, &silences, source);
@@ -140,11 +137,7 @@ impl Engine {
     }
 
     /// Silences, when one of them silences something; without them an end is not known, and asked for again.
-    async fn silences(
-        &self,
-        source: &Source,
-        answers: &[Snapshot],
-    ) -> Vec<crate::clients::alertmanager::read::KnownSilence> {
+    async fn silences(&self, source: &Source, answers: &[Snapshot]) -> Vec<KnownSilence> {
         let mut all = answers.iter().flat_map(|answer| &answer.alerts);
         if !all.any(|alert| !alert.status.silenced_by.is_empty()) {
             return vec![];

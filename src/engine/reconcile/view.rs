@@ -59,9 +59,10 @@ pub fn merged(
 }
 
 fn as_alert(raw: &read::Alert) -> Alert {
-    let fingerprint = match raw.fingerprint.is_empty() {
-        true => crate::domain::alert::fingerprint(&raw.labels),
-        false => raw.fingerprint.clone(),
+    let fingerprint = if raw.fingerprint.is_empty() {
+        crate::domain::alert::fingerprint(&raw.labels)
+    } else {
+        raw.fingerprint.clone()
     };
     Alert {
         status: Status::Firing,
