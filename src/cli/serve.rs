@@ -117,7 +117,7 @@ fn say_what_is_off(config: &Config) {
         ),
         (
             config.sources.values().all(|s| s.alertmanagers.is_empty()),
-            "no Alertmanager is known: buttons cannot make silences; add `sources.<name>.alertmanagers`",
+            "no Alertmanager is known: buttons cannot make silences, and mutes and lost alerts are not seen; add `sources.<name>.alertmanagers`",
         ),
     ];
     for (_, line) in off.into_iter().filter(|(is_off, _)| *is_off) {

@@ -212,6 +212,12 @@ fn advice(error: &store::Error) -> &'static str {
         | store::Error::LostJob
         | store::Error::LostDelivery
         | store::Error::InTheWay => "try again",
+        // SQLite's own words for a file whose pages it cannot follow.
+        store::Error::Failed(why)
+            if why.contains("malformed") || why.contains("not a database") =>
+        {
+            "stop the daemon and restore the newest backup; keep this file to look at it"
+        }
         store::Error::Failed(_) => {
             "is the server up, the address in `store.url` right, the disk not full, the file readable?"
         }

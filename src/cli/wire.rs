@@ -178,6 +178,7 @@ fn source(settings: &config::Source, http: &http::Client) -> anyhow::Result<engi
     Ok(engine::Source {
         labels: settings.labels.clone(),
         ignore: settings.identity.ignore.clone(),
+        receiver: settings.receiver.clone(),
         alertmanagers: settings.alertmanagers.iter().map(client).collect(),
         heartbeat: heartbeat.transpose()?,
     })

@@ -51,6 +51,17 @@ impl Client {
         Self { http, base }
     }
 
+    /// Its address.
+    pub fn url(&self) -> &Url {
+        &self.base
+    }
+
+    fn at(&self, what: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/api/v2/{what}", self.base.path().trim_end_matches('/')));
+        url
+    }
+
     /// Makes a silence; returns its id. Peers of a cluster learn of it from each other.
     pub async fn silence(&self, silence: &Silence) -> Result<String> {
         let operation = "make a silence in Alertmanager";
@@ -66,8 +77,7 @@ impl Client {
             "createdBy": silence.created_by,
             "comment": silence.comment,
         });
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}/api/v2/silences", self.base.path().trim_end_matches('/')));
+        let url = self.at("silences");
         let request =
             Request::post(url, operation, body.to_string().into_bytes(), "application/json")
                 .timeout(TIMEOUT)

@@ -24,9 +24,9 @@ pub struct Source {
     pub hmac: Option<Secret>,
     /// Labels added to each alert that does not have them; `cluster` selects an entry of `clusters`.
     pub labels: BTreeMap<String, String>,
-    /// The name of our receiver in Alertmanager; the reconciler asks for the alerts routed to it.
+    /// The name of our receiver in Alertmanager: alerts routed to it that never came are taken in.
     pub receiver: String,
-    /// All instances, for asking back: silences, missed alerts, lost resolves. None: they are never asked.
+    /// All instances, asked each minute: silences, missed alerts, lost resolves. None: they are never asked.
     pub alertmanagers: Vec<Url>,
     /// What makes two alerts the same.
     pub identity: Identity,

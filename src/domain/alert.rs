@@ -72,6 +72,9 @@ pub struct Envelope {
     pub truncated_alerts: u64,
     /// Alertmanager's own group, for `incidents.group_by: alertmanager`.
     pub group_labels: Labels,
+    /// It is no webhook: we asked Alertmanager, then. What was heard of an alert since is newer.
+    #[serde(default)]
+    pub asked_at: Option<Timestamp>,
 }
 
 /// An alert that could not be read.
@@ -119,6 +122,9 @@ struct Outer<'a> {
     truncated_alerts: Option<u64>,
     #[serde(default)]
     group_labels: Option<Labels>,
+    /// Ours alone; whoever else sends it only makes their own alerts count less.
+    #[serde(default, rename = "paramedicAskedAt")]
+    asked_at: Option<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -151,6 +157,7 @@ pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Payload, NotAPayload
         external_url: clean(&outer.external_url.unwrap_or_default(), 2048),
         truncated_alerts: outer.truncated_alerts.unwrap_or_default(),
         group_labels: clean_labels(outer.group_labels.unwrap_or_default()),
+        asked_at: outer.asked_at.and_then(|at| at.as_str()?.parse().ok()),
     };
     Ok(Payload { envelope, alerts })
 }
@@ -164,6 +171,7 @@ pub fn split(body: &[u8], size: usize) -> Result<Vec<Vec<u8>>, NotAPayload> {
         "externalURL": outer.external_url,
         "truncatedAlerts": outer.truncated_alerts,
         "groupLabels": outer.group_labels,
+        "paramedicAskedAt": outer.asked_at,
     })
     .to_string();
     let head = head.trim_end_matches('}');

@@ -180,11 +180,18 @@ impl Engine {
                 let member = self.store.member(&delivery.source, &identity).await?;
                 stored.insert(identity.clone(), member);
             }
-            let before = groups
+            let mut before = groups
                 .member(&identity)
                 .or_else(|| quiet.get(&identity))
                 .or_else(|| stored.get(&identity).and_then(Option::as_ref))
                 .cloned();
+            if let Some(asked_at) = envelope.asked_at {
+                if before.as_ref().is_some_and(|member| member.last_seen >= asked_at) {
+                    // A webhook brought newer news of it than the answer we asked for.
+                    continue;
+                }
+                before = self.lost(before).await?;
+            }
             let (name, seq) = (&delivery.source, delivery.id);
             let (member, change) =
                 correlate::observe(before, name, alert, &source.ignore, seq, now);
@@ -214,6 +221,21 @@ impl Engine {
         }
         changes.members.extend(quiet.into_values());
         Ok(groups.by_slot.into_values().collect())
+    }
+
+    /// A member that fires as far as we know, and has no place any more, ended with its incident.
+    async fn lost(&self, member: Option<Member>) -> anyhow::Result<Option<Member>> {
+        let Some(mut member) = member else { return Ok(None) };
+        if let (Status::Firing, Some(id)) = (member.status, member.incident) {
+            let home = self.store.incident(id).await?;
+            let watched =
+                home.is_some_and(|s| s.incident.wake.due().is_some() || s.incident.is_open());
+            if !watched {
+                member.status = Status::Resolved;
+                member.originals.values_mut().for_each(|status| *status = Status::Resolved);
+            }
+        }
+        Ok(Some(member))
     }
 
     /// The name of the group an alert belongs to, which is there afterwards.
@@ -405,7 +427,7 @@ fn is_lost(error: &anyhow::Error) -> bool {
 }
 
 /// Redacted, with the source's labels where it lacks them.
-fn prepared(mut alert: Alert, source: &Source) -> Alert {
+pub(super) fn prepared(mut alert: Alert, source: &Source) -> Alert {
     for (name, value) in &source.labels {
         alert.labels.entry(name.clone()).or_insert_with(|| value.clone());
     }

@@ -39,7 +39,9 @@ pub fn add(changes: &mut Changes, before: Option<&Incident>, decision: &Decision
         }
     }
     storm(changes, before, decision, now);
-    if is_quiet(state) {
+    // A mute that only moved says nothing that a card shows.
+    let is_only_moved = |event: &Event| matches!(event, Event::SuppressionMoved { .. });
+    if is_quiet(state) || decision.events.iter().all(is_only_moved) {
         return;
     }
     // A channel that just refused the card is tried again with the next change, not because of its own refusal.
@@ -76,6 +78,9 @@ fn storm(changes: &mut Changes, before: Option<&Incident>, decision: &Decision, 
                 | Event::RunEnded(_)
                 | Event::Resolved { .. }
                 | Event::Reopened { .. }
+                | Event::Suppressed { .. }
+                | Event::SuppressionMoved { .. }
+                | Event::SuppressionEnded { .. }
         )
     };
     if decision.events.iter().any(shows) {

@@ -13,7 +13,7 @@ use crate::{
         alert::{Alert, Status},
         matcher::Matcher,
     },
-    store::Changes,
+    store::{self, Changes},
 };
 
 /// `sources.<name>.heartbeat` of the configuration.
@@ -25,6 +25,13 @@ pub struct Heartbeat {
     pub every: std::time::Duration,
     /// How many may be missed.
     pub miss: u32,
+}
+
+impl Heartbeat {
+    /// Without one for this long, it is missing.
+    fn window(&self) -> std::time::Duration {
+        self.every.saturating_mul(self.miss.max(1))
+    }
 }
 
 /// The alert a missing heartbeat becomes.
@@ -47,9 +54,8 @@ impl Engine {
     pub(super) async fn check_heartbeats(&self) -> anyhow::Result<()> {
         for (name, source) in &self.options.sources {
             let Some(heartbeat) = &source.heartbeat else { continue };
-            let last = self.store.cursor(&seen_key(name)).await?;
-            let last = last.and_then(|text| text.parse::<Timestamp>().ok());
-            let window = heartbeat.every.saturating_mul(heartbeat.miss.max(1));
+            let last = self.last_heartbeat(name).await?;
+            let window = heartbeat.window();
             // A resolved heartbeat is remembered as the epoch: overdue at once.
             let resolved = last == Some(Timestamp::UNIX_EPOCH);
             let since = last.unwrap_or(Timestamp::UNIX_EPOCH).max(self.started_at);
@@ -61,6 +67,22 @@ impl Engine {
             self.alarm(name, missing, last.filter(|_| !resolved)).await?;
         }
         Ok(())
+    }
+
+    async fn last_heartbeat(&self, name: &str) -> Result<Option<Timestamp>, store::Error> {
+        let last = self.store.cursor(&seen_key(name)).await?;
+        Ok(last.and_then(|text| text.parse().ok()))
+    }
+
+    /// True when the source has a heartbeat and it came lately: then its alerts would have come too.
+    pub(super) async fn heartbeat_is_here(
+        &self,
+        name: &str,
+        source: &Source,
+    ) -> Result<bool, store::Error> {
+        let Some(heartbeat) = &source.heartbeat else { return Ok(false) };
+        let last = self.last_heartbeat(name).await?;
+        Ok(last.is_some_and(|last| after(last, heartbeat.window()) > self.now()))
     }
 
     async fn alarm(&self, name: &str, on: bool, last: Option<Timestamp>) -> anyhow::Result<()> {

@@ -22,6 +22,7 @@ mod overdue;
 pub mod pages;
 pub mod periodic;
 pub mod posts;
+mod reconcile;
 pub mod recorder;
 mod retention;
 pub mod runs;
@@ -85,7 +86,9 @@ pub struct Source {
     pub labels: BTreeMap<String, String>,
     /// Labels that do not tell alerts apart.
     pub ignore: Vec<String>,
-    /// Where silences are made.
+    /// The name of our receiver in Alertmanager.
+    pub receiver: String,
+    /// Where silences are made, and who is asked back.
     pub alertmanagers: Vec<clients::alertmanager::Client>,
     /// Its watchdog alert, if it has one.
     pub heartbeat: Option<heartbeats::Heartbeat>,

@@ -21,6 +21,9 @@ use crate::{
 /// Between looks whether a paused page may go on.
 const PAUSE: SignedDuration = SignedDuration::from_secs(5);
 
+/// The same while its alerts are muted.
+const PAUSE_MUTED: SignedDuration = SignedDuration::from_mins(1);
+
 /// A step's target, to be resolved to persons.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageOrder {
@@ -157,11 +160,13 @@ impl Engine {
     }
 }
 
-/// Until when pages wait because the incident settles. An alert that fires again ends the wait before, so it is short.
+/// Until when pages wait because the incident settles or is muted. What ends that early ends the wait too, so it is short.
 pub fn paused(incident: &Incident, now: Timestamp) -> Option<Timestamp> {
     match &incident.wake {
-        Wake::Settle(until) | Wake::Suppression(until) => {
-            Some((*until).min(now.saturating_add(PAUSE).unwrap_or(*until)))
+        Wake::Settle(until) => Some((*until).min(now.saturating_add(PAUSE).unwrap_or(*until))),
+        // Its end begins a round with pages of its own.
+        Wake::Suppression(until) => {
+            Some((*until).min(now.saturating_add(PAUSE_MUTED).unwrap_or(*until)))
         }
         Wake::Step(_)
         | Wake::AckReminder(_)

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::SignedDuration;
 
-use super::{Engine, alarm::Alarm, dead_man, effects};
+use super::{Engine, alarm::Alarm, dead_man, effects, reconcile};
 use crate::{
     ops::metrics as names,
     store::{Again, Changes, Job, JobEnd, NewJob, Repeat},
@@ -34,6 +34,8 @@ impl Engine {
         if self.options.dead_man.is_some() {
             jobs.push(row(dead_man::LOOP, "periodic"));
         }
+        let asked = self.options.sources.iter().filter(|(_, s)| !s.alertmanagers.is_empty());
+        jobs.extend(asked.map(|(name, _)| row(&format!("{}{name}", reconcile::KEY), "periodic")));
         if self.channels.transport("matrix").is_some() {
             jobs.push(row("sync:matrix", "sync"));
         }
@@ -42,6 +44,9 @@ impl Engine {
 
     /// Runs a loop once and plans its next turn.
     pub(super) async fn run_periodic(&self, job: &Job) -> anyhow::Result<()> {
+        if let Some(source) = job.key.strip_prefix(reconcile::KEY) {
+            return self.run_reconcile(job, source).await;
+        }
         let every = LOOPS.iter().find(|(key, _)| *key == job.key).map(|(_, every)| *every);
         let ping = self.options.dead_man.as_ref().filter(|_| job.key == dead_man::LOOP);
         let every = every.or(ping.map(|dead_man| dead_man.every));

@@ -196,7 +196,8 @@ impl Engine {
         let (all, open) = self.store.storm_counts(id).await?;
         let size = size(members.iter().map(|stored| &stored.incident), all, open);
         let end = JobEnd { id: job.id, fence: job.fence, again: None };
-        self.change(id, vec![Command::Resize(size)], Along::job(end)).await?;
+        let muted = muted(members.iter().map(|stored| &stored.incident), open);
+        self.change(id, vec![Command::Resize(size), muted], Along::job(end)).await?;
         Ok(())
     }
 
@@ -240,6 +241,24 @@ fn size<'a>(members: impl Iterator<Item = &'a Incident> + Clone, all: u64, open:
         severity: firing.clone().map(|member| member.severity).max(),
         named: members.clone().take(NAMED).map(named).collect(),
         verdicts: verdict::rank(members.flat_map(|member| member.verdicts.iter().cloned())),
+    }
+}
+
+/// A storm is muted while every open member is, until the first of them is not.
+fn muted<'a>(members: impl Iterator<Item = &'a Incident>, open: u64) -> Command {
+    let open_ones: Vec<&Incident> = members.filter(|member| member.is_open()).collect();
+    let ends: Vec<Timestamp> = open_ones
+        .iter()
+        .filter(|member| member.suppressed_by.is_some())
+        .filter_map(|member| member.wake.due())
+        .collect();
+    match ends.iter().min() {
+        Some(until) if ends.len() as u64 == open => {
+            Command::Suppress { by: "what mutes each of its members".to_owned(), until: *until }
+        }
+        Some(_) | None => {
+            Command::Unsuppress { reason: "not all of its members are muted".to_owned() }
+        }
     }
 }
 

@@ -27,6 +27,8 @@ macro_rules! metrics {
 metrics! {
     WEBHOOKS = "paramedic_webhooks_total" "counter" ["source", "code"] "Webhooks received, by source and answer.";
     ALERTS_RECEIVED = "paramedic_alerts_received_total" "counter" [] "Alerts in webhooks that were stored.";
+    ALERTMANAGER_POLLS = "paramedic_alertmanager_polls_total" "counter" ["source", "outcome"] "Times a source's Alertmanagers were asked back (ok, error).";
+    ALERTS_ADOPTED = "paramedic_alerts_adopted_total" "counter" ["source"] "Alerts taken in because Alertmanager has them and no webhook brought them; any value above 0 means lost webhooks or a lost store.";
     WEBHOOK_SECONDS = "paramedic_webhook_duration_seconds" "histogram" [] "From a webhook's arrival to its answer after the commit.";
     DELIVERIES_WAITING = "paramedic_deliveries_waiting" "gauge" [] "Stored webhooks not applied yet.";
     DELIVERIES_OLDEST_SECONDS = "paramedic_deliveries_oldest_age_seconds" "gauge" [] "Age of the oldest of them.";

@@ -73,12 +73,12 @@ pub(super) async fn save(
 ) -> Result<()> {
     let sql = match version {
         None => {
-            "INSERT INTO incidents (id, version, incident_key, is_open, status, severity, title, team, opened_at, resolved_at, wake_at, state, storm_id) \
-             VALUES ($1, 1 + $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+            "INSERT INTO incidents (id, version, incident_key, is_open, status, severity, title, team, opened_at, resolved_at, wake_at, state, storm_id, in_question) \
+             VALUES ($1, 1 + $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
         }
         Some(_) => {
             "UPDATE incidents SET version = version + 1, incident_key = $3, is_open = $4, status = $5, severity = $6, title = $7, \
-             team = $8, opened_at = $9, resolved_at = $10, wake_at = $11, state = $12, storm_id = $13 WHERE id = $1 AND version = $2"
+             team = $8, opened_at = $9, resolved_at = $10, wake_at = $11, state = $12, storm_id = $13, in_question = $14 WHERE id = $1 AND version = $2"
         }
     };
     let written = query(sql)
@@ -95,6 +95,7 @@ pub(super) async fn save(
         .bind(incident.wake.due().map(millis))
         .bind(json(incident)?)
         .bind(incident.storm.as_ref().map(|place| place.storm.0))
+        .bind(i64::from(incident.is_in_question()))
         .execute(&mut *db)
         .await;
     let rows = match written {

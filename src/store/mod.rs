@@ -3,6 +3,7 @@
 //! SQLite for one process, PostgreSQL for several; the SQL text is one for both ([`db`]). Several processes never agree by
 //! what they read: a version, a fence, a unique index or a row lock decides, and the loser loads and decides again.
 
+pub mod asked;
 pub mod backup;
 mod changed;
 pub mod changes;
@@ -29,12 +30,8 @@ use secrecy::SecretString;
 
 #[cfg(feature = "simulation")]
 pub use self::db::sim;
-use self::{
-    changed::Changed,
-    db::{Connection, Db, Postgres, Sqlite, query},
-    time::Time,
-};
 pub use self::{
+    asked::FiringMember,
     changes::{Changes, IncidentChange},
     deliveries::{Delivery, NewDelivery, Progress},
     incidents::{Filter, Stored, Summary},
@@ -44,6 +41,11 @@ pub use self::{
     pods::{PodRow, PodsOf},
     runs::{Run, RunState},
     similar::{Alike, Common},
+};
+use self::{
+    changed::Changed,
+    db::{Connection, Db, Postgres, Sqlite, query},
+    time::Time,
 };
 use crate::ops::{clock::Clock, lifecycle::Tasks};
 

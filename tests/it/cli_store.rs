@@ -13,11 +13,11 @@ async fn migrating_says_from_where_to_where_and_a_dry_run_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings::at(format!("sqlite:{}", folder.path().join("p.db").display()));
     insta::assert_snapshot!(migrate(&settings, true).await.unwrap(), @r"
-    would go from schema 0 to 6: 0001_init, 0002_replicas, 0003_storms, 0004_similar, 0005_pods, 0006_pods_version
+    would go from schema 0 to 7: 0001_init, 0002_replicas, 0003_storms, 0004_similar, 0005_pods, 0006_pods_version, 0007_asked
     back up first: there is no way back
     ");
-    insta::assert_snapshot!(migrate(&settings, false).await.unwrap(), @"went from schema 0 to 6: 0001_init, 0002_replicas, 0003_storms, 0004_similar, 0005_pods, 0006_pods_version");
-    insta::assert_snapshot!(migrate(&settings, false).await.unwrap(), @"schema 6: nothing to do");
+    insta::assert_snapshot!(migrate(&settings, false).await.unwrap(), @"went from schema 0 to 7: 0001_init, 0002_replicas, 0003_storms, 0004_similar, 0005_pods, 0006_pods_version, 0007_asked");
+    insta::assert_snapshot!(migrate(&settings, false).await.unwrap(), @"schema 7: nothing to do");
 }
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn a_sound_store_is_said_to_be_sound_and_an_unsound_one_what_to_do() {
     let sound = check(&settings).await;
     assert!(sound.ok);
     insta::assert_snapshot!(sound, @r"
-    ok    schema: version 6
+    ok    schema: version 7
     ok    damage: none found
     ok    wake-ups: every open incident owns its wake-up
     ok    rows: no row belongs to nothing
@@ -45,7 +45,7 @@ async fn a_sound_store_is_said_to_be_sound_and_an_unsound_one_what_to_do() {
     ");
     let mut db = sqlx::SqliteConnection::connect(&settings.url).await.unwrap();
     for sql in [
-        "INSERT INTO incidents VALUES (7, 1, 'k', 1, 'triggered', 'P1', 't', '', 0, NULL, 5, '{}', NULL)",
+        "INSERT INTO incidents VALUES (7, 1, 'k', 1, 'triggered', 'P1', 't', '', 0, NULL, 5, '{}', NULL, 0)",
         "INSERT INTO timeline VALUES (8, 1, 0, '{}')",
         "INSERT INTO deliveries (source, received_at, body, state) VALUES ('s', 0, x'00', 'poisoned')",
     ] {
@@ -54,7 +54,7 @@ async fn a_sound_store_is_said_to_be_sound_and_an_unsound_one_what_to_do() {
     let unsound = check(&settings).await;
     assert!(!unsound.ok);
     insta::assert_snapshot!(unsound, @r"
-    ok    schema: version 6
+    ok    schema: version 7
     ok    damage: none found
     WRONG wake-ups: lost for INC-7
           a running daemon finds and mends it within a minute; if it stays, report it
@@ -100,7 +100,7 @@ fn the_exit_code_says_whether_something_is_wrong() {
     let json: serde_json::Value = serde_json::from_slice(&planned.stdout).unwrap();
     assert_eq!(
         (&json["from"], &json["to"], &json["dry_run"]),
-        (&0.into(), &6.into(), &true.into())
+        (&0.into(), &7.into(), &true.into())
     );
     assert_eq!(paramedic(&["check"]).status.code(), Some(1), "still not there");
     assert_eq!(paramedic(&["migrate"]).status.code(), Some(0));

@@ -37,6 +37,7 @@ mod outage;
 mod playbooks;
 mod prometheus_steps;
 mod rbac;
+mod reconcile;
 mod recorder;
 mod reload;
 mod replicas;

@@ -21,6 +21,7 @@ mod kubectl;
 mod kubernetes;
 mod metastore;
 mod monitoring;
+mod reconcile;
 mod recorder;
 mod replicas;
 mod spark;

@@ -1,9 +1,10 @@
 //! What Alertmanager knows: alerts with what suppresses them, and silences.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
 
 use super::{Client, TIMEOUT};
 use crate::{
@@ -16,6 +17,10 @@ use crate::{
 
 /// Most bytes read of an answer.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// The same for all alerts: 100 000 of them.
+const MAX_ALL_BYTES: usize = 128 * 1024 * 1024;
+/// Longest wait for all alerts.
+const ALL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// An alert as Alertmanager sees it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -23,6 +28,12 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 pub struct Alert {
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Text for people.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+    /// Where its expression can be seen.
+    #[serde(default, rename = "generatorURL")]
+    pub generator_url: String,
     /// Its fingerprint.
     #[serde(default)]
     pub fingerprint: String,
@@ -50,6 +61,35 @@ pub struct AlertStatus {
     /// Fingerprints of alerts.
     #[serde(default)]
     pub inhibited_by: Vec<String>,
+    /// Names of the time intervals that mute it. `None`: this Alertmanager does not say (before 0.28).
+    #[serde(default)]
+    pub muted_by: Option<Vec<String>>,
+}
+
+/// All that an instance knows now.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Its routes mute alerts at certain times.
+    pub has_mute_times: bool,
+    /// Its alerts, suppressed ones too.
+    pub alerts: Vec<Alert>,
+    /// Alerts that could not be read.
+    pub unreadable: usize,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    uptime: Timestamp,
+    #[serde(default)]
+    config: StatusConfig,
+}
+
+#[derive(Default, Deserialize)]
+struct StatusConfig {
+    #[serde(default)]
+    original: String,
 }
 
 /// A receiver.
@@ -135,22 +175,44 @@ impl Client {
     /// Alerts that have all of these labels, suppressed ones too.
     pub async fn alerts(&self, labels: &BTreeMap<String, String>) -> Result<Vec<Alert>> {
         let filters = labels.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
-        self.listed("alerts", filters, "list the alerts of Alertmanager").await
+        self.get("alerts", filters, "list the alerts of Alertmanager").await
+    }
+
+    /// Since when it runs, and all its alerts. One alert that cannot be read does not hide the others.
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        let status: Status =
+            self.get("status", [].into_iter(), "ask Alertmanager for its status").await?;
+        let operation = "list all alerts of Alertmanager";
+        let request = Request::get(self.at("alerts"), operation)
+            .timeout(ALL_TIMEOUT)
+            .max_bytes(MAX_ALL_BYTES)
+            .trust(Trust::Configured);
+        let answer = self.http.send(request).await?.error_for_status(operation)?;
+        let listed: Vec<Box<RawValue>> = answer.json(operation)?;
+        let all = listed.len();
+        let alerts: Vec<Alert> =
+            listed.iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).collect();
+        let mutes = ["mute_time_intervals", "active_time_intervals"];
+        Ok(Snapshot {
+            started_at: status.uptime,
+            has_mute_times: mutes.iter().any(|word| status.config.original.contains(word)),
+            unreadable: all - alerts.len(),
+            alerts,
+        })
     }
 
     /// All silences, expired ones too.
     pub async fn silences(&self) -> Result<Vec<KnownSilence>> {
-        self.listed("silences", [].into_iter(), "list the silences of Alertmanager").await
+        self.get("silences", [].into_iter(), "list the silences of Alertmanager").await
     }
 
-    async fn listed<T: DeserializeOwned>(
+    async fn get<T: DeserializeOwned>(
         &self,
         what: &str,
         filters: impl Iterator<Item = String>,
         operation: &str,
-    ) -> Result<Vec<T>> {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}/api/v2/{what}", self.base.path().trim_end_matches('/')));
+    ) -> Result<T> {
+        let mut url = self.at(what);
         for filter in filters {
             url.query_pairs_mut().append_pair("filter", &filter);
         }

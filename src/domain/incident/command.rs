@@ -261,6 +261,18 @@ pub enum Command {
         /// Why we think so.
         reason: String,
     },
+    /// Alertmanager has not known its alerts for long enough: they are over.
+    Missing {
+        /// How many fired.
+        ended: u64,
+    },
+    /// The same, where nobody but a person may call it over.
+    Stale {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Alertmanager knows its alerts.
+    Found,
 }
 
 /// Why a person's command was not carried out; shown to them as it is.

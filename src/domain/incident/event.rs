@@ -161,8 +161,14 @@ pub enum Event {
     SnoozeEnded,
     /// Alertmanager silences or inhibits every firing member.
     Suppressed { by: String, until: Timestamp },
+    /// It still does, until another time or by another silence.
+    SuppressionMoved { by: String, until: Timestamp },
     /// It does not any more.
     SuppressionEnded { reason: String },
+    /// Alertmanager does not know its alerts any more, which ends nothing at this severity.
+    Stale { since: Timestamp },
+    /// It knows them again.
+    Found,
     /// Every alert is over; it resolves then.
     Settling { until: Timestamp },
     /// An alert fired before it did.

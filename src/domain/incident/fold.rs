@@ -61,6 +61,8 @@ fn blank(id: IncidentId, at: Timestamp) -> Incident {
         ack: None,
         wake: Wake::Never(NoWake::PolicyWithoutPages),
         paused: None,
+        suppressed_by: None,
+        stale: None,
         running: 0,
         runs_done: 0,
         verdicts: vec![],
@@ -102,10 +104,11 @@ fn apply(state: &mut Incident, at: Timestamp, event: &Event) {
             state.severity = *to;
             state.peak = state.peak.max(*to);
         }
-        Event::Suppressed { until, .. } => {
-            let before = std::mem::replace(&mut state.wake, Wake::Suppression(*until));
-            state.paused = Some(Box::new(before));
-        }
+        Event::Suppressed { .. }
+        | Event::SuppressionMoved { .. }
+        | Event::SuppressionEnded { .. }
+        | Event::Stale { .. }
+        | Event::Found => asked(state, event),
         Event::Settling { until } => {
             let before = std::mem::replace(&mut state.wake, Wake::Settle(*until));
             state.paused = Some(Box::new(before));
@@ -117,7 +120,6 @@ fn apply(state: &mut Incident, at: Timestamp, event: &Event) {
                 None => paused,
             };
         }
-        Event::SuppressionEnded { .. } => state.paused = None,
         Event::Resolved { how, look_again, .. } => resolved(state, at, how, *look_again),
         Event::Reopened { .. } => reopened(state),
         Event::Mitigated { .. } => state.status = Status::Mitigated,
@@ -129,6 +131,31 @@ fn apply(state: &mut Incident, at: Timestamp, event: &Event) {
             storm(state, event);
         }
         Event::PostFailed { .. } | Event::Noted { .. } | Event::Silenced { .. } => {}
+    }
+}
+
+fn asked(state: &mut Incident, event: &Event) {
+    match event {
+        Event::Suppressed { by, until } => {
+            let before = std::mem::replace(&mut state.wake, Wake::Suppression(*until));
+            state.paused = Some(Box::new(before));
+            state.suppressed_by = Some(by.clone());
+        }
+        Event::SuppressionMoved { by, until } => {
+            state.wake = Wake::Suppression(*until);
+            state.suppressed_by = Some(by.clone());
+        }
+        Event::SuppressionEnded { .. } => {
+            state.suppressed_by = None;
+            // Who put it off until then meant it.
+            let snooze = state.paused.take().filter(|wake| matches!(**wake, Wake::Snooze(_)));
+            if let Some(snooze) = snooze {
+                state.wake = *snooze;
+            }
+        }
+        Event::Stale { since } => state.stale = Some(*since),
+        Event::Found => state.stale = None,
+        _ => {}
     }
 }
 
@@ -183,6 +210,7 @@ fn membership(state: &mut Incident, event: &Event) {
         Event::Fired { again, firing, members, targets, truncated, .. } => {
             (state.firing, state.members) = (*firing, *members);
             state.flaps += again;
+            state.stale = None;
             state.truncated = (*truncated).max(state.truncated);
             let room = MAX_ITEMS.saturating_sub(state.targets.len());
             state.targets.extend(targets.iter().take(room).cloned());
@@ -340,7 +368,7 @@ fn resolved(state: &mut Incident, at: Timestamp, how: &Resolution, look_again: O
     state.resolved_at = Some(at);
     state.resolution = Some(how.clone());
     state.round = None;
-    state.paused = None;
+    (state.paused, state.suppressed_by, state.stale) = (None, None, None);
     state.wake = look_again.map_or(Wake::Never(NoWake::Over), Wake::StillFiring);
 }
 

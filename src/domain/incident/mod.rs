@@ -7,6 +7,7 @@
 //! The wake-up invariant: an open incident owns exactly one [`Wake`]; it is either an instant or a recorded reason why
 //! nothing will happen. A wake-up that comes early, late or twice is harmless: the state says what is due.
 
+pub mod asked;
 mod command;
 pub mod correlate;
 mod decide;
@@ -279,6 +280,12 @@ pub struct Incident {
     pub wake: Wake,
     /// What settling, snooze or suppression paused.
     pub paused: Option<Box<Wake>>,
+    /// What mutes its alerts in Alertmanager, in words.
+    #[serde(default)]
+    pub suppressed_by: Option<String>,
+    /// Since when Alertmanager has not known its alerts, where that ends nothing.
+    #[serde(default)]
+    pub stale: Option<Timestamp>,
     /// Runs that have not ended.
     pub running: i64,
     /// Runs that ended.
@@ -302,6 +309,11 @@ impl Incident {
     /// True while someone may have to act.
     pub fn is_open(&self) -> bool {
         self.status.is_open()
+    }
+
+    /// True when it must be looked at even if Alertmanager says nothing new of its alerts.
+    pub fn is_in_question(&self) -> bool {
+        self.is_open() && (self.suppressed_by.is_some() || self.stale.is_some())
     }
 
     /// The round that buttons and pages of now belong to.

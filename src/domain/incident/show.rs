@@ -76,10 +76,15 @@ pub fn line(event: &Event) -> Option<String> {
         }
         Event::AckExpired { by } => format!("the ack of {} expired", by.name),
         Event::Snoozed { by, until } => format!("{} snoozed it until {}", by.name, clock(*until)),
-        Event::Suppressed { by, until } => {
-            format!("muted in Alertmanager by {by} until {}: paging pauses", clock(*until))
+        Event::Suppressed { by, .. } => {
+            format!("muted in Alertmanager by {by}: paging pauses")
         }
         Event::SuppressionEnded { reason } => format!("not muted any more: {reason}"),
+        Event::Stale { since } => format!(
+            "Alertmanager has not known its alerts since {}: paging goes on until a person resolves it",
+            clock(*since)
+        ),
+        Event::Found => "Alertmanager knows its alerts again".to_owned(),
         Event::Settling { until } => {
             format!("all alerts are over; resolves at {} unless one fires again", clock(*until))
         }
@@ -116,6 +121,7 @@ pub fn line(event: &Event) -> Option<String> {
         | Event::Paged(_)
         | Event::Caveat { .. }
         | Event::SnoozeEnded
+        | Event::SuppressionMoved { .. }
         | Event::NothingDue { .. } => return None,
     })
 }
@@ -166,7 +172,10 @@ pub fn next(
         Wake::AckReminder(at) => format!("asks the acker at {}", clock(*at)),
         Wake::AckExpiry(at) => format!("the ack ends at {}: a new round begins", clock(*at)),
         Wake::Snooze(at) => format!("the snooze ends at {}: a new round begins", clock(*at)),
-        Wake::Suppression(at) => format!("asks Alertmanager again at {}", clock(*at)),
+        Wake::Suppression(_) => {
+            let by = incident.suppressed_by.as_deref().unwrap_or("Alertmanager");
+            format!("muted by {by}; asks Alertmanager each minute, and pages when that ends")
+        }
         Wake::Settle(at) => format!("resolves at {} unless an alert fires again", clock(*at)),
         Wake::Hold(at) => format!("pages at {} (held by the policy)", clock(*at)),
         Wake::Digest(at) => format!("goes into the digest at {}", clock(*at)),
@@ -260,7 +269,13 @@ fn caveats(incident: &Incident) -> Vec<String> {
             alerts(incident.truncated)
         )
     });
-    incident.caveats.iter().cloned().chain(truncated).collect()
+    let stale = incident.stale.map(|since| {
+        format!(
+            "Alertmanager has not known its alerts since {}. That ends nothing by itself: look, and resolve it by hand if it is over",
+            clock(since)
+        )
+    });
+    incident.caveats.iter().cloned().chain(truncated).chain(stale).collect()
 }
 
 fn links(incident: &Incident, public_url: &str) -> Vec<Link> {

@@ -121,7 +121,7 @@ fn outcome(mut alerts: Vec<read::Alert>, silent_instances: Vec<String>) -> Outco
 /// The canonical line of an alert, which signatures match.
 fn line(alert: &read::Alert) -> String {
     let read::Alert { labels, status, starts_at, .. } = alert;
-    let read::AlertStatus { state, silenced_by, inhibited_by } = status;
+    let read::AlertStatus { state, silenced_by, inhibited_by, muted_by: _ } = status;
     let named = |name: &str| labels.get(name).map_or("", String::as_str);
     let others: Vec<String> = labels
         .iter()

@@ -32,7 +32,7 @@ pub struct Sqlite {
     /// All writes.
     pub writer: Writer,
     // Held for the life of the process: a second daemon is refused.
-    _lock: Option<File>,
+    _lock: Option<Lock>,
 }
 
 /// The one writer: a task with three queues, everything that pages and acks before intake, and what may be late behind both.
@@ -57,7 +57,7 @@ impl Sqlite {
         Ok(Self::with(path, writer, None, tasks))
     }
 
-    fn with(path: &Path, writer: Connection, lock: Option<File>, tasks: &Tasks) -> Self {
+    fn with(path: &Path, writer: Connection, lock: Option<Lock>, tasks: &Tasks) -> Self {
         let readers = Options::Sqlite(options(path).read_only(true));
         let readers = Pool::new(readers, READERS, PATIENCE);
         let marks = lock.is_some();
@@ -80,7 +80,7 @@ impl Sqlite {
 }
 
 /// Makes the file if there is none, keeps other daemons from it, and brings it up to our schema.
-pub async fn open_to_write(path: &Path) -> Result<(File, Connection, Migrated)> {
+pub async fn open_to_write(path: &Path) -> Result<(Lock, Connection, Migrated)> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|error| failed(path, &error))?;
     }
@@ -136,14 +136,24 @@ pub fn damaged(error: Error, path: &Path) -> Error {
     }
 }
 
+/// Keeps other daemons from a file, until it is dropped.
+pub struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that is being started has the file open too, until it becomes its program.
+        drop(self.0.unlock());
+    }
+}
+
 /// Keeps other daemons from the file.
-pub fn lock(path: &Path) -> Result<File> {
+pub fn lock(path: &Path) -> Result<Lock> {
     let lock = File::create(path.with_extension("lock")).map_err(|error| failed(path, &error))?;
     lock.try_lock().map_err(|error| match error {
         std::fs::TryLockError::WouldBlock => Error::InUse(path.display().to_string()),
         std::fs::TryLockError::Error(error) => failed(path, &error),
     })?;
-    Ok(lock)
+    Ok(Lock(lock))
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> Error {

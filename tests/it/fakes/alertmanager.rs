@@ -19,6 +19,8 @@ pub struct Alertmanager {
 }
 
 struct Known {
+    started_at: String,
+    config: String,
     alerts: Value,
     silences: Value,
     status: StatusCode,
@@ -40,13 +42,39 @@ impl Alertmanager {
     async fn with_status(alerts: Value, silences: Value, status: u16) -> Self {
         let status = StatusCode::from_u16(status).unwrap();
         let (filters, unexpected) = (vec![], vec![]);
-        let known = Known { alerts, silences, status, filters, unexpected };
+        let (started_at, config) = ("2026-11-01T00:00:00Z".to_owned(), "route: {}".to_owned());
+        let known = Known { started_at, config, alerts, silences, status, filters, unexpected };
         let state = Arc::new(Mutex::new(known));
         let app = Router::new().fallback(answer).with_state(Arc::clone(&state));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/am", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self { url, state }
+    }
+
+    /// From now on it has these alerts.
+    pub fn set_alerts(&self, alerts: Value) {
+        self.state.lock().unwrap().alerts = alerts;
+    }
+
+    /// From now on it has these silences.
+    pub fn set_silences(&self, silences: Value) {
+        self.state.lock().unwrap().silences = silences;
+    }
+
+    /// It started then.
+    pub fn set_started_at(&self, at: &str) {
+        at.clone_into(&mut self.state.lock().unwrap().started_at);
+    }
+
+    /// It runs with this configuration.
+    pub fn set_config(&self, config: &str) {
+        config.clone_into(&mut self.state.lock().unwrap().config);
+    }
+
+    /// From now on it answers everything with this status.
+    pub fn set_status(&self, status: u16) {
+        self.state.lock().unwrap().status = StatusCode::from_u16(status).unwrap();
     }
 
     /// The filters it was sent.
@@ -82,6 +110,10 @@ async fn answer(
     }
     match uri.path() {
         "/am/api/v2/alerts" => Json(known.alerts.clone()).into_response(),
+        "/am/api/v2/status" => {
+            let (uptime, config) = (&known.started_at, &known.config);
+            Json(json!({ "uptime": uptime, "config": { "original": config } })).into_response()
+        }
         "/am/api/v2/silences" => Json(known.silences.clone()).into_response(),
         other => {
             known.unexpected.push(other.to_owned());

@@ -28,13 +28,22 @@ pub struct Daemon {
 impl Daemon {
     /// Starts one with this much more configuration (YAML at the top level; `DIR` becomes the bed's folder for it).
     pub async fn start(bed: &Bed, more: &str) -> Self {
+        Self::start_at(bed, ports::free(), more).await
+    }
+
+    /// The same on a port that others know already.
+    pub async fn start_at(bed: &Bed, port: u16, more: &str) -> Self {
         let store = format!("sqlite:{}", bed.folder("paramedic").join("paramedic.db").display());
-        Self::start_on(bed, "paramedic", &format!("url: '{store}'"), more).await
+        Self::start_with(bed, "paramedic", port, &format!("url: '{store}'"), more).await
     }
 
     /// Starts one of several, with this name and this `store:`.
     pub async fn start_on(bed: &Bed, name: &str, store: &str, more: &str) -> Self {
-        let (port, folder) = (ports::free(), bed.folder(name));
+        Self::start_with(bed, name, ports::free(), store, more).await
+    }
+
+    async fn start_with(bed: &Bed, name: &str, port: u16, store: &str, more: &str) -> Self {
+        let folder = bed.folder(name);
         let more = more.replace("DIR", &folder.display().to_string());
         let text = format!(
             "server: {{ listen: '127.0.0.1:{port}' }}\n\

@@ -130,7 +130,20 @@ impl<'a> Deciding<'a> {
             Command::Note { by, text } => self.note(by, text),
             Command::Silenced { by, id, until } => self.push(Event::Silenced { by, id, until }),
             Command::Suppress { by, until } => self.suppress(by, until),
-            Command::Unsuppress { reason } => self.unsuppress(reason),
+            Command::Unsuppress { reason } => {
+                self.unsuppress(reason);
+            }
+            Command::Missing { ended } => self.missing(ended),
+            Command::Stale { since } => {
+                if self.state.is_open() && self.state.stale.is_none() {
+                    self.push(Event::Stale { since });
+                }
+            }
+            Command::Found => {
+                if self.state.stale.is_some() {
+                    self.push(Event::Found);
+                }
+            }
         }
         Ok(())
     }
@@ -175,7 +188,11 @@ impl<'a> Deciding<'a> {
             let reason = if opening { "it opened" } else { "it reopened" };
             self.start_round(reason.to_owned(), hold_page(seen, self.state.severity), None);
         } else if self.state.is_open() && fired {
-            self.joined(rise, &known, &seen.targets);
+            // Alertmanager leaves muted alerts out of its webhooks: this one is not.
+            let reason = "an alert fired that is not muted".to_owned();
+            if !self.unsuppress(reason) {
+                self.joined(rise, &known, &seen.targets);
+            }
         }
     }
 
@@ -289,7 +306,10 @@ impl<'a> Deciding<'a> {
                 self.push(Event::SnoozeEnded);
                 self.start_round("the snooze ended".to_owned(), Duration::ZERO, assignee);
             }
-            Wake::Suppression(_) => self.unsuppress("the silence ended".to_owned()),
+            Wake::Suppression(_) => {
+                let reason = "the mute ended, and Alertmanager has not answered since";
+                self.unsuppress(reason.to_owned());
+            }
             Wake::Settle(_) => self.push(Event::Resolved {
                 how: Resolution::AllResolved,
                 still_firing: self.state.firing,
@@ -496,20 +516,49 @@ impl<'a> Deciding<'a> {
     }
 
     fn suppress(&mut self, by: String, until: Timestamp) {
-        let settling = matches!(self.state.wake, Wake::Settle(_) | Wake::Suppression(_));
-        if self.state.is_open() && !settling {
-            self.push(Event::Suppressed { by, until });
+        match &self.state.wake {
+            _ if !self.state.is_open() => {}
+            // It resolves unless an alert fires again, and one that does is not muted.
+            Wake::Settle(_) => {}
+            Wake::Suppression(known) => {
+                if *known != until || self.state.suppressed_by.as_ref() != Some(&by) {
+                    self.push(Event::SuppressionMoved { by, until });
+                }
+            }
+            Wake::Step(_)
+            | Wake::AckReminder(_)
+            | Wake::AckExpiry(_)
+            | Wake::Snooze(_)
+            | Wake::Hold(_)
+            | Wake::Digest(_)
+            | Wake::StillFiring(_)
+            | Wake::Never(_) => self.push(Event::Suppressed { by, until }),
         }
     }
 
-    /// Active again, or unknown: Alertmanager may not notify before its `repeat_interval`, so a new round begins at once.
-    fn unsuppress(&mut self, reason: String) {
+    /// Active again, or unknown: Alertmanager may not notify before its `repeat_interval`, so a new round begins at once,
+    /// unless a person put it off. False when it was not suppressed.
+    fn unsuppress(&mut self, reason: String) -> bool {
         if !matches!(self.state.wake, Wake::Suppression(_)) {
-            return;
+            return false;
         }
         self.push(Event::SuppressionEnded { reason: reason.clone() });
-        let assignee = self.state.ack.clone().map(|ack| ack.by);
-        self.start_round(reason, Duration::ZERO, assignee);
+        if !matches!(self.state.wake, Wake::Snooze(_)) {
+            let assignee = self.state.ack.clone().map(|ack| ack.by);
+            self.start_round(reason, Duration::ZERO, assignee);
+        }
+        true
+    }
+
+    fn missing(&mut self, ended: u64) {
+        if self.state.is_open() {
+            self.push(Event::Ended { ended, firing: 0 });
+            self.push(Event::Resolved {
+                how: Resolution::Missing,
+                still_firing: 0,
+                look_again: None,
+            });
+        }
     }
 }
 
