@@ -39,11 +39,20 @@ pub struct Order {
     pub late_ms: i64,
     /// When this line of the person's rules is due.
     pub due: Timestamp,
+    /// When this transport was first tried or asked to wait; its deadline counts from here, so that a page that is late
+    /// already has all of it, and one that waits for its turn again and again has no more.
+    #[serde(default)]
+    pub began: Option<Timestamp>,
     /// Transports given up before, by failover.
     pub tried: Vec<String>,
 }
 
 impl Order {
+    /// Another attempt that knows what this one knew.
+    fn kept(&self, again: Again) -> Again {
+        Again { payload: serde_json::to_value(self).ok(), ..again }
+    }
+
     /// The job that carries it out.
     pub fn job(self, incident: &Incident) -> NewJob {
         NewJob {
@@ -67,14 +76,16 @@ pub fn backoff(attempt: i64) -> SignedDuration {
 impl Engine {
     /// Runs a `deliver` job.
     pub(super) async fn run_deliver(&self, job: &Job) -> anyhow::Result<()> {
-        let order: Order = serde_json::from_value(job.payload.clone()).context("page")?;
+        let mut order: Order = serde_json::from_value(job.payload.clone()).context("page")?;
         let id = job.incident.context("a page without an incident")?;
         let end = JobEnd { id: job.id, fence: job.fence, again: None };
         let incident = self.store.incident(id).await?.context("its incident is gone")?.incident;
         let now = self.now();
         if let Some(until) = paused(&incident, now).filter(|_| incident.is_paging(order.page.round))
         {
-            let again = Again::later(until, "every alert is over; waiting");
+            // Nothing was tried in this time.
+            order.began = None;
+            let again = order.kept(Again::later(until, "every alert is over, or muted; waiting"));
             return Ok(self.end_job(JobEnd { again: Some(again), ..end }).await?);
         }
         if !incident.is_paging(order.page.round) {
@@ -88,12 +99,14 @@ impl Engine {
         let Some(transport) = self.channels.transport(&order.page.transport) else {
             return self.give_up(order, &incident, end, "this transport is not configured").await;
         };
+        let began = order.began.filter(|began| *began <= now);
+        order.began = Some(began.unwrap_or(now));
         if let Some(wait) = transport.wait(&order.address) {
             if SignedDuration::try_from(wait).is_ok_and(|wait| wait > left(&order, now)) {
                 let reason = format!("it may not be sent for another {} s", wait.as_secs());
                 return self.give_up(order, &incident, end, &reason).await;
             }
-            let again = Again::later(after(now, wait), "rate limit");
+            let again = order.kept(Again::later(after(now, wait), "rate limit"));
             return Ok(self.end_job(JobEnd { again: Some(again), ..end }).await?);
         }
         let blind = transport.caps().class == Class::Blind;
@@ -109,13 +122,13 @@ impl Engine {
             Ok(receipt) => self.delivered(order, &incident, end, receipt, message.remark).await,
             Err(failure) => match pause(job, &order, failure.outcome, now) {
                 Some(wait) => {
-                    let again = Again {
+                    let again = order.kept(Again {
                         due: now.saturating_add(wait).unwrap_or(now),
                         unclear: failure.outcome == Outcome::Unclear || job.unclear,
                         free: false,
                         reason: failure.reason,
                         payload: None,
-                    };
+                    });
                     Ok(self.end_job(JobEnd { again: Some(again), ..end }).await?)
                 }
                 None => self.give_up(order, &incident, end, &failure.reason).await,
@@ -203,6 +216,7 @@ impl Engine {
                 page,
                 address: address.clone(),
                 due: now,
+                began: None,
                 tried,
                 ..order.clone()
             };
@@ -256,26 +270,25 @@ impl Engine {
     }
 }
 
-/// How long this transport may still try: until its deadline, which a page that is late already gets anew.
+/// How long this transport may still try.
 fn left(order: &Order, now: Timestamp) -> SignedDuration {
-    let left = DEADLINE - now.duration_since(order.due);
-    if left.is_positive() { left } else { DEADLINE }
+    let tried = order.began.map_or(SignedDuration::ZERO, |began| now.duration_since(began));
+    (DEADLINE - tried).clamp(SignedDuration::ZERO, DEADLINE)
 }
 
 /// The wait before the next attempt, the last one at the deadline; `None`: give this transport up.
 fn pause(job: &Job, order: &Order, outcome: Outcome, now: Timestamp) -> Option<SignedDuration> {
-    let is_over = now.duration_since(order.due) >= DEADLINE;
-    if is_over && job.attempt > 1 {
+    let left = left(order, now);
+    if left.is_zero() && job.attempt > 1 {
         return None;
     }
-    let left = left(order, now);
     match outcome {
         Outcome::Permanent => None,
         Outcome::Retry { after: Some(wait) } => {
             SignedDuration::try_from(wait).ok().filter(|wait| *wait <= left)
         }
         Outcome::Retry { after: None } | Outcome::Unclear | Outcome::CardGone => {
-            Some(backoff(job.attempt).min(left))
+            Some(backoff(job.attempt).min(left.max(SignedDuration::from_secs(1))))
         }
     }
 }

@@ -146,6 +146,7 @@ impl Engine {
                     why: format!("{} of policy {}, {}", order.step, incident.policy, order.target),
                     late_ms: order.late_ms,
                     due,
+                    began: None,
                     tried: vec![],
                 },
             ))

@@ -12,6 +12,7 @@
 mod alertmanager;
 mod bed;
 mod chat;
+mod crashes;
 mod daemon;
 mod database;
 mod diagnosis;
@@ -28,3 +29,6 @@ mod spark;
 mod spark_details;
 mod storage;
 mod synapse;
+#[path = "../it/fakes/webhook_receiver.rs"]
+#[allow(dead_code, reason = "stories of `it` use all of it")]
+mod webhook_receiver;

@@ -183,3 +183,20 @@ async fn a_page_that_leaves_late_says_so() {
     assert!(page.contains("late by 4m"), "{page}");
     assert_sound(&rig.app).await;
 }
+
+#[tokio::test]
+async fn pages_that_wait_their_turn_at_a_slow_address_go_to_the_next_contact_after_a_minute() {
+    let rig = only_pages(TWO).await;
+    // Slack takes one message a second per address; the incidents have nothing in common.
+    let names: Vec<String> = (0..90).map(|number| format!("Broken{number}")).collect();
+    for name in &names {
+        let labels = [("alertname", name.as_str()), ("namespace", name.as_str())];
+        rig.app.post_alerts(&payload(&[("firing", &labels, 0)])).await;
+    }
+    rig.app.pump_until_quiet().await;
+    rig.live(75).await;
+    let (by_slack, by_console) = (rig.pages(ANA), console_pages(&rig));
+    assert!(by_slack <= 65, "{by_slack}");
+    assert!(by_slack + by_console >= names.len(), "{by_slack} by Slack, {by_console} by console");
+    assert_sound(&rig.app).await;
+}
