@@ -305,18 +305,57 @@ mod tests {
         # Alerts without a label `namespace` search all namespaces for their application: only for those use --cluster-wide.
         ---
         apiVersion: rbac.authorization.k8s.io/v1
+        kind: ClusterRole
+        metadata: { name: paramedic-read-cluster }
+        rules:
+          # spark-driver-failed, spark-executor-lost
+          - { apiGroups: [""], resources: [nodes], verbs: [get] }
+          # NOTE optional: `list` on pods here lets kube.node count the requests of all pods of a node, not only those of the run's namespace
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: ClusterRoleBinding
+        metadata: { name: paramedic-read-cluster }
+        roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: paramedic-read-cluster }
+        subjects:
+          - { kind: ServiceAccount, name: paramedic, namespace: paramedic }
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: Role
+        metadata: { name: paramedic-read-node-events, namespace: default }
+        rules:
+          # spark-driver-failed, spark-executor-lost
+          - { apiGroups: [""], resources: [events], verbs: [list] }
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: RoleBinding
+        metadata: { name: paramedic-read-node-events, namespace: default }
+        roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: paramedic-read-node-events }
+        subjects:
+          - { kind: ServiceAccount, name: paramedic, namespace: paramedic }
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
         kind: Role
         metadata: { name: paramedic-read, namespace: spark-prod }
         rules:
           # pod-crashloop, spark-driver-failed, spark-executor-lost
-          - { apiGroups: [""], resources: [events], verbs: [list] }
+          - { apiGroups: [""], resources: [events, limitranges, resourcequotas], verbs: [list] }
           # hive-metastore-down, pod-crashloop, spark-driver-failed, spark-executor-lost
           - { apiGroups: [""], resources: [pods], verbs: [get, list] }
           # hive-metastore-down, pod-crashloop, spark-driver-failed, spark-executor-lost
           - { apiGroups: [""], resources: [pods/log], verbs: [get] }
-          # spark-driver-failed, spark-executor-lost
+          # pod-crashloop
+          - { apiGroups: [apps], resources: [controllerrevisions], verbs: [list] }
+          # pod-crashloop
+          - { apiGroups: [apps], resources: [daemonsets, deployments, statefulsets], verbs: [get] }
+          # pod-crashloop
+          - { apiGroups: [apps], resources: [replicasets], verbs: [get, list] }
+          # pod-crashloop
+          - { apiGroups: [batch], resources: [cronjobs, jobs], verbs: [get] }
+          # pod-crashloop, spark-driver-failed, spark-executor-lost
           - { apiGroups: [spark.apache.org], resources: [sparkapplications], verbs: [get] }
-          # spark-driver-failed, spark-executor-lost
+          # pod-crashloop
+          - { apiGroups: [sparkoperator.k8s.io], resources: [scheduledsparkapplications], verbs: [get] }
+          # pod-crashloop, spark-driver-failed, spark-executor-lost
           - { apiGroups: [sparkoperator.k8s.io], resources: [sparkapplications, sparkconnects], verbs: [get] }
           # NOTE only when Spark UIs cannot be reached at their pod's address: --with-proxy adds `get` on pods/proxy, which reaches every port of every pod
         ---
@@ -360,7 +399,7 @@ mod tests {
     #[test]
     fn nodes_are_granted_in_the_cluster_and_their_events_in_default() {
         let (_dir, text) = with("kube.node: { name: n }");
-        assert!(text.contains("kind: ClusterRole\nmetadata: { name: paramedic-read-cluster }\nrules:\n  # mine\n  - { apiGroups: [\"\"], resources: [nodes], verbs: [get] }"), "{text}");
+        assert!(text.contains("kind: ClusterRole\nmetadata: { name: paramedic-read-cluster }\nrules:\n  # mine, spark-driver-failed, spark-executor-lost\n  - { apiGroups: [\"\"], resources: [nodes], verbs: [get] }"), "{text}");
         assert!(
             text.contains("metadata: { name: paramedic-read-node-events, namespace: default }"),
             "{text}"
@@ -402,7 +441,8 @@ mod tests {
             !plain.contains("resources: [pods/proxy]") && plain.contains("--with-proxy"),
             "{plain}"
         );
-        assert_eq!(plain.matches("kind: RoleBinding").count(), 2);
+        // One in each namespace, and one for events of nodes.
+        assert_eq!(plain.matches("kind: RoleBinding").count(), 3);
         let more = said(&Args { with_proxy: true, ..args(&["a"]) });
         assert!(more.contains("resources: [pods/proxy], verbs: [get]"), "{more}");
     }
