@@ -206,6 +206,9 @@ mod tests {
                    pod: kube.pods
                    last_words: kube.logs
                    events: kube.events
+                   owners: kube.owners
+                   rollout: kube.rollout
+                   quota: kube.quota
               not  hive-metastore-down: alertname=~"HiveMetastore(Down|Slow|NoReadyEndpoint)", but alertname is "KubePodCrashLooping"
               not  spark-driver-failed: alertname=~"SparkDriver(OOM|OOMKilled|ExitNonZero|HeapHigh)|SparkApplication(Failed|StuckSubmitted)|SparkSubmissionFailing|SparkPod(Pending|Unschedulable|ConfigError)|SparkImagePull", but alertname is "KubePodCrashLooping"
               not  spark-executor-lost: alertname=~"SparkExecutor(OOMKilled|FailuresHigh|Lost|Evicted|GCOverhead)|SparkNoExecutors|SparkTaskFailureRatio", but alertname is "KubePodCrashLooping"

@@ -339,18 +339,59 @@ mod tests {
         # Alerts without a label `namespace` search all namespaces for their application: only for those use --cluster-wide.
         ---
         apiVersion: rbac.authorization.k8s.io/v1
+        kind: ClusterRole
+        metadata: { name: paramedic-read-cluster }
+        rules:
+          # spark-driver-failed, spark-executor-lost
+          - { apiGroups: [""], resources: [nodes], verbs: [get] }
+          # NOTE optional: `list` on pods here lets kube.node count the requests of all pods of a node, not only those of the run's namespace
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: ClusterRoleBinding
+        metadata: { name: paramedic-read-cluster }
+        roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: paramedic-read-cluster }
+        subjects:
+          - { kind: ServiceAccount, name: paramedic, namespace: paramedic }
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: Role
+        metadata: { name: paramedic-read-node-events, namespace: default }
+        rules:
+          # spark-driver-failed, spark-executor-lost
+          - { apiGroups: [""], resources: [events], verbs: [list] }
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
+        kind: RoleBinding
+        metadata: { name: paramedic-read-node-events, namespace: default }
+        roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: paramedic-read-node-events }
+        subjects:
+          - { kind: ServiceAccount, name: paramedic, namespace: paramedic }
+        ---
+        apiVersion: rbac.authorization.k8s.io/v1
         kind: Role
         metadata: { name: paramedic-read, namespace: spark-prod }
         rules:
           # pod-crashloop, recorder, spark-driver-failed, spark-executor-lost
           - { apiGroups: [""], resources: [events], verbs: [list, watch] }
+          # pod-crashloop, spark-driver-failed, spark-executor-lost
+          - { apiGroups: [""], resources: [limitranges, resourcequotas], verbs: [list] }
           # hive-metastore-down, pod-crashloop, recorder, spark-driver-failed, spark-executor-lost
           - { apiGroups: [""], resources: [pods], verbs: [get, list, watch] }
           # hive-metastore-down, pod-crashloop, recorder, spark-driver-failed, spark-executor-lost
           - { apiGroups: [""], resources: [pods/log], verbs: [get] }
-          # spark-driver-failed, spark-executor-lost
+          # pod-crashloop
+          - { apiGroups: [apps], resources: [controllerrevisions], verbs: [list] }
+          # pod-crashloop
+          - { apiGroups: [apps], resources: [daemonsets, deployments, statefulsets], verbs: [get] }
+          # pod-crashloop
+          - { apiGroups: [apps], resources: [replicasets], verbs: [get, list] }
+          # pod-crashloop
+          - { apiGroups: [batch], resources: [cronjobs, jobs], verbs: [get] }
+          # pod-crashloop, spark-driver-failed, spark-executor-lost
           - { apiGroups: [spark.apache.org], resources: [sparkapplications], verbs: [get] }
-          # spark-driver-failed, spark-executor-lost
+          # pod-crashloop
+          - { apiGroups: [sparkoperator.k8s.io], resources: [scheduledsparkapplications], verbs: [get] }
+          # pod-crashloop, spark-driver-failed, spark-executor-lost
           - { apiGroups: [sparkoperator.k8s.io], resources: [sparkapplications, sparkconnects], verbs: [get] }
           # NOTE only when Spark UIs cannot be reached at their pod's address: --with-proxy adds `get` on pods/proxy, which reaches every port of every pod
           # NOTE the recorder watches all namespaces unless `recorder.namespaces` names them: name those of these roles there, or print for your --config
@@ -393,7 +434,7 @@ mod tests {
     #[test]
     fn nodes_are_granted_in_the_cluster_and_their_events_in_default() {
         let (_dir, text) = with("kube.node: { name: n }");
-        assert!(text.contains("kind: ClusterRole\nmetadata: { name: paramedic-read-cluster }\nrules:\n  # mine\n  - { apiGroups: [\"\"], resources: [nodes], verbs: [get] }"), "{text}");
+        assert!(text.contains("kind: ClusterRole\nmetadata: { name: paramedic-read-cluster }\nrules:\n  # mine, spark-driver-failed, spark-executor-lost\n  - { apiGroups: [\"\"], resources: [nodes], verbs: [get] }"), "{text}");
         assert!(
             text.contains("metadata: { name: paramedic-read-node-events, namespace: default }"),
             "{text}"
@@ -435,7 +476,8 @@ mod tests {
             !plain.contains("resources: [pods/proxy]") && plain.contains("--with-proxy"),
             "{plain}"
         );
-        assert_eq!(plain.matches("kind: RoleBinding").count(), 2);
+        // One in each namespace, and one for events of nodes.
+        assert_eq!(plain.matches("kind: RoleBinding").count(), 3);
         let more = said(&Args { with_proxy: true, ..args(&["a"]) });
         assert!(more.contains("resources: [pods/proxy], verbs: [get]"), "{more}");
     }
@@ -453,7 +495,11 @@ mod tests {
 
     #[test]
     fn the_recorder_is_granted_where_the_configuration_lets_it_watch() {
-        let alone = "# recorder\n  - { apiGroups: [\"\"], resources: [events, pods], verbs: [list, watch] }\n  # recorder\n  - { apiGroups: [\"\"], resources: [pods/log], verbs: [get] }\n";
+        let alone = [
+            "# recorder\n  - { apiGroups: [\"\"], resources: [events, pods], verbs: [list, watch] }\n",
+            "# recorder\n  - { apiGroups: [\"\"], resources: [pods/log], verbs: [get] }\n",
+        ];
+        let has_it = |text: &str| alone.iter().all(|rule| text.contains(rule));
         let asked = |recorder: &str| {
             let dir = tempfile::tempdir().unwrap();
             let file = dir.path().join("paramedic.yaml");
@@ -462,12 +508,13 @@ mod tests {
         };
         let everywhere = asked("{}");
         let (wide, narrow) = everywhere.split_once("kind: Role\n").unwrap();
-        assert!(wide.contains("paramedic-read-cluster") && wide.contains(alone), "{wide}");
+        assert!(wide.contains("paramedic-read-cluster") && has_it(wide), "{wide}");
         assert!(!narrow.contains("watch]"), "{narrow}");
         let named = asked("{ namespaces: [spark-prod, spark-dev] }");
-        assert!(!named.contains("ClusterRole"), "{named}");
-        let (dev, prod) = named.split_once("paramedic-read, namespace: spark-prod }").unwrap();
-        assert!(dev.contains("namespace: spark-dev") && dev.contains(alone), "{dev}");
+        let (wide, narrow) = named.split_once("kind: Role\n").unwrap();
+        assert!(!wide.contains("watch]"), "{wide}");
+        let (dev, prod) = narrow.split_once("paramedic-read, namespace: spark-prod }").unwrap();
+        assert!(dev.contains("namespace: spark-dev") && has_it(dev), "{dev}");
         assert!(prod.contains("resources: [pods], verbs: [get, list, watch] }"), "{prod}");
     }
 

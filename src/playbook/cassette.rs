@@ -4,6 +4,8 @@
 //! through the same plan, signatures and ranking as in production; only the steps' answers are recorded ones. A step that
 //! would run but has no answer fails the test, and so does an answer nobody asks for.
 
+mod fill;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -16,7 +18,6 @@ use serde_saphyr::Spanned;
 
 use super::{
     catalog::{Answer, Catalog},
-    lint::steps::uses,
     model::Playbook,
     plan,
 };
@@ -26,7 +27,6 @@ use crate::domain::{
     incident::correlate::common,
     severity::Severity,
     target::Target,
-    template::Input,
 };
 
 /// Tests of one or more playbooks.
@@ -267,7 +267,7 @@ impl Story<'_> {
             for ready in next.ready {
                 let step = &playbook.steps[ready.step];
                 used.insert(ready.key.clone());
-                let result = match unfilled(step, &ready) {
+                let result = match fill::unfilled(&step.spec, &ready.scope) {
                     Some(reason) => plan::without(step, ready.key, StepState::Skipped, &reason),
                     None => self.answer(step, ready.key, read),
                 };
@@ -363,16 +363,6 @@ impl Story<'_> {
             self.differ("verdicts", list(expected.iter().map(String::as_str)), shown);
         }
     }
-}
-
-/// Why a template of its inputs has no value; the engine would skip the step with the same reason.
-fn unfilled(step: &super::model::StepDef, ready: &plan::Ready) -> Option<String> {
-    let inputs = step.spec.inputs().ok()?;
-    uses(&inputs)
-        .into_iter()
-        .filter(|used| used.is_template)
-        .find_map(|used| Input::<String>::from(used.source.as_str()).fill(&ready.scope).err())
-        .map(|error| error.to_string())
 }
 
 fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {

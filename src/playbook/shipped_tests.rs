@@ -71,6 +71,7 @@ fn canonical_lines_of_steps_get_their_verdicts() {
         (Origin::DriverLog, "Message: pods is forbidden: User \"system:serviceaccount:spark:default\" cannot watch resource \"pods\" in API group"),
         (Origin::SparkRest, "executor 1 removed: \nThe executor with id 1 exited with exit code 137(SIGKILL, possible container OOM).\n\n\t exit code: 137\n\t termination reason: OOMKilled\n"),
         (Origin::SparkRest, "executor 1 removed: Command exited with code 137"),
+        (Origin::SparkRest, "executor 4 removed: The executor with id 4 was deleted by a user or the framework."),
         (Origin::SparkRest, "executor 3 removed: Executor decommission: spot"),
         (Origin::Metastore, "metastore main tcp: FAILED after 3 ms: refused: connection refused"),
         (Origin::Metastore, "metastore main get_status: ok in 3 ms\nmetastore main get_all_databases: FAILED after 5000 ms: timeout: no answer"),
@@ -132,6 +133,8 @@ fn canonical_lines_of_steps_get_their_verdicts() {
             spark/executor/oom-killed | Executor 1 was killed for using more memory than its container may (OOMKilled)
         executor 1 removed: Command exited with code 137
             spark/executor/killed | Executor 1 was killed from outside (SIGKILL, exit code 137, not reported as out of memory)
+        executor 4 removed: The executor with id 4 was deleted by a user or th
+            spark/executor/killed | Executor 4 was killed from outside (its pod was deleted by a user or the framework)
         executor 3 removed: Executor decommission: spot
             spark/executor/decommissioned | Executor 3 was taken away in order (decommission, preemption or drain): Executor decommission
         metastore main tcp: FAILED after 3 ms: refused: connection refused

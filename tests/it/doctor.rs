@@ -181,12 +181,12 @@ async fn a_missing_permission_names_its_playbooks_and_how_to_grant_it() {
     world.cluster.deny("list", "events");
     world.cluster.deny("get", "sparkapplications");
     insta::assert_snapshot!(but_always(&world.troubles(&["a", "b"]).await), @r"
-    FAIL  cluster prod, permissions: 6 of 14 are missing: get sparkapplications.spark.apache.org (for spark-driver-failed, spark-executor-lost) in a, b; get sparkapplications.sparkoperator.k8s.io (for spark-driver-failed, spark-executor-lost) in a, b; list events (for pod-crashloop, spark-driver-failed, spark-executor-lost) in a, b -> paramedic rbac --namespace a --namespace b | kubectl apply -f -
+    FAIL  cluster prod, permissions: 7 of 38 are missing: get sparkapplications.spark.apache.org (for pod-crashloop, spark-driver-failed, spark-executor-lost) in a, b; get sparkapplications.sparkoperator.k8s.io (for pod-crashloop, spark-driver-failed, spark-executor-lost) in a, b; list events (for pod-crashloop, spark-driver-failed, spark-executor-lost) in a, b; list events (for spark-driver-failed, spark-executor-lost) in default -> paramedic rbac --namespace a --namespace b | kubectl apply -f -
     warn  cluster prod, recorder: without these evidence is lost: list events (for events of deleted pods) -> name the namespaces in `recorder.namespaces`, or grant them in a ClusterRole (`paramedic rbac`)
     ");
     // Without namespaces it may be granted where it is needed, so it is no failure.
     insta::assert_snapshot!(but_always(&world.troubles(&[]).await), @r"
-    warn  cluster prod, permissions: 3 of 7 are not granted in the whole cluster: get sparkapplications.spark.apache.org (for spark-driver-failed, spark-executor-lost); get sparkapplications.sparkoperator.k8s.io (for spark-driver-failed, spark-executor-lost); list events (for pod-crashloop, spark-driver-failed, spark-executor-lost) -> say --namespace for each namespace that alerts come from to look there, or grant them (`paramedic rbac`)
+    warn  cluster prod, permissions: 4 of 20 are not granted in the whole cluster: get sparkapplications.spark.apache.org (for pod-crashloop, spark-driver-failed, spark-executor-lost); get sparkapplications.sparkoperator.k8s.io (for pod-crashloop, spark-driver-failed, spark-executor-lost); list events (for pod-crashloop, spark-driver-failed, spark-executor-lost); list events (for spark-driver-failed, spark-executor-lost) in default -> say --namespace for each namespace that alerts come from to look there, or grant them (`paramedic rbac`)
     warn  cluster prod, recorder: without these evidence is lost: list events (for events of deleted pods) -> name the namespaces in `recorder.namespaces`, or grant them in a ClusterRole (`paramedic rbac`)
     ");
     world.cluster.deny("create", "selfsubjectaccessreviews");

@@ -55,6 +55,41 @@ fn labelled(name: &str, role: &str, labels: &[(&str, &str)]) -> Value {
     pod(name, &all)
 }
 
+fn owned(mut object: Value, kind: &str, api_version: &str, name: &str) -> Value {
+    object["metadata"]["ownerReferences"] = json!([{ "kind": kind, "apiVersion": api_version, "name": name, "uid": name, "controller": true }]);
+    object
+}
+
+/// Pods of every kind of owner, with their owners up to what somebody wrote.
+fn furnish_workloads(cluster: &paramedic::demo::apiserver::Cluster) {
+    let object = |kind: &str, api_version: &str, name: &str| {
+        json!({ "kind": kind, "apiVersion": api_version, "spec": {},
+                "metadata": { "name": name, "namespace": world::NAMESPACE, "uid": name } })
+    };
+    let (apps, batch, spark) = ("apps/v1", "batch/v1", "sparkoperator.k8s.io/v1beta2");
+    for made in [
+        object("Deployment", apps, "web"),
+        owned(object("ReplicaSet", apps, "web-a"), "Deployment", apps, "web"),
+        object("StatefulSet", apps, "db"),
+        owned(pod("db-0", &json!({})), "StatefulSet", apps, "db"),
+        object("DaemonSet", apps, "agent"),
+        owned(pod("agent-x", &json!({})), "DaemonSet", apps, "agent"),
+        object("CronJob", batch, "tick"),
+        owned(object("Job", batch, "tick-1"), "CronJob", batch, "tick"),
+        owned(pod("tick-1-x", &json!({})), "Job", batch, "tick-1"),
+        object("ScheduledSparkApplication", spark, "nightly"),
+        owned(
+            object("SparkApplication", spark, "nightly-1"),
+            "ScheduledSparkApplication",
+            spark,
+            "nightly",
+        ),
+        owned(pod("nightly-1-driver", &json!({})), "SparkApplication", spark, "nightly-1"),
+    ] {
+        cluster.put(made).unwrap();
+    }
+}
+
 /// The demo's job, one of Apache's operator, a Connect server, a metastore's pod and a pod that crash-loops.
 fn furnish(cluster: &paramedic::demo::apiserver::Cluster) {
     let meta = |name: &str| json!({ "name": name, "namespace": world::NAMESPACE });
@@ -75,7 +110,7 @@ fn furnish(cluster: &paramedic::demo::apiserver::Cluster) {
             &[("sparkoperator.k8s.io/connect-name", "shared")],
         ),
         pod("hms-0", &json!({ "app.kubernetes.io/name": "hive-metastore" })),
-        looping,
+        owned(looping, "ReplicaSet", "apps/v1", "web-a"),
     ] {
         cluster.put(object).unwrap();
     }
@@ -85,15 +120,20 @@ fn furnish(cluster: &paramedic::demo::apiserver::Cluster) {
 async fn refused(rules: BTreeSet<Rule>) -> String {
     let mut rig = Rig::demo().await;
     furnish(&rig.cluster);
+    furnish_workloads(&rig.cluster);
     rig.cluster.grant_only(rules).unwrap();
     let catalog = Catalog::shipped(DAY).unwrap();
     let base = [("cluster", "demo"), ("namespace", world::NAMESPACE), ("severity", "critical")];
-    let alerts: [&[(&str, &str)]; 6] = [
+    let alerts: [&[(&str, &str)]; 10] = [
         &[("alertname", "SparkExecutorOOMKilled"), ("application_id", world::APP_ID)],
         &[("alertname", "SparkDriverOOMKilled"), ("pod", world::DRIVER)],
         &[("alertname", "SparkApplicationFailed"), ("name", "pi")],
         &[("alertname", "SparkSubmissionFailing"), ("name", "shared")],
         &[("alertname", "KubePodCrashLooping"), ("pod", "web-1")],
+        &[("alertname", "KubePodCrashLooping"), ("pod", "db-0")],
+        &[("alertname", "KubePodCrashLooping"), ("pod", "agent-x")],
+        &[("alertname", "KubePodCrashLooping"), ("pod", "tick-1-x")],
+        &[("alertname", "KubePodCrashLooping"), ("pod", "nightly-1-driver")],
         &[("alertname", "HiveMetastoreDown")],
     ];
     let mut said = vec![];
@@ -107,7 +147,9 @@ async fn refused(rules: BTreeSet<Rule>) -> String {
         let matching = catalog.matching(&labels, &scope);
         assert_eq!(matching.len(), 1, "{alert:?}");
         let (playbook, _) = &matching[0];
-        rig.scope = scope.with("pod", json!({ "name": "web-1", "namespace": world::NAMESPACE }));
+        rig.scope = scope
+            .with("pod", json!({ "name": "web-1", "namespace": world::NAMESPACE }))
+            .with("node", "node-a");
         rig.target = None;
         match rig.targets_of(playbook.target.as_ref().unwrap()).await {
             Ok(mut targets) => rig.target = Some(targets.remove(0)),

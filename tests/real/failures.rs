@@ -2,6 +2,7 @@
 
 use crate::bed::{
     Bed,
+    apps::{SHUFFLES, working},
     cluster::{Cluster, NAMESPACE, Submit},
     process::Process,
     spark::{self, Version},
@@ -80,81 +81,89 @@ async fn fail_in_many_ways(version: Version) {
     assert_eq!(said, expected, "{output}");
 }
 
-/// Works in small tasks until it is told to end.
-const WORKS: &str = r#"
-import os, time
-from pyspark.sql import SparkSession
-
-spark = SparkSession.builder.getOrCreate()
-
-def slow(n):
-    time.sleep(0.2)
-    return n
-
-while not os.path.exists("FOLDER/stop"):
-    spark.sparkContext.parallelize(range(4), 4).map(slow).count()
-spark.stop()
-"#;
-
 #[tokio::test]
-async fn lost_executors_are_told_apart_by_the_drivers_log_and_by_the_cluster() {
+async fn executors_killed_out_of_memory_evicted_and_deleted_are_told_apart_by_the_driver() {
     let bed = Bed::new();
     let cluster = Cluster::start(&bed).await;
-    let mut submit = Submit::new(Version::V3, "works", WORKS)
-        .with("spark.task.maxFailures=50")
-        .with("spark.executor.maxNumFailures=50")
-        .with("spark.kubernetes.executor.deleteOnTermination=false")
-        .with("spark.executor.heartbeatInterval=1s")
-        .with("spark.network.timeout=5s")
-        .with("spark.storage.blockManagerHeartbeatTimeoutMs=5s")
-        .with("spark.network.timeoutInterval=1s");
-    submit.cluster_mode = false;
-    let mut driver = cluster.submit(&bed, &submit);
-    let says = async |line: &str| {
-        cluster
-            .until(&format!("the driver says: {line}"), async || {
-                driver.output().contains(line).then_some(())
-            })
-            .await;
+    let kept = "spark.kubernetes.executor.deleteOnTermination=false";
+    let mut driver = working(&bed, &cluster, &[kept]).await;
+    let (first, mut read) = (cluster.executor(1), 0);
+    // What is said of one loss is said before the next executor works.
+    let lost = async |id: u32, reason: &str| {
+        let words = format!("The executor with id {id} {reason}");
+        cluster.says(|| driver.output(), &words).await;
+        cluster.works(|| driver.output(), id + 1).await;
     };
-    says("with ID 1, ").await;
-    let first = cluster.executor(1);
-    let mut read = driver.output().len();
-    let mut new = || {
-        let output = driver.output();
-        let text = output[read..].to_owned();
-        read = output.len();
-        verdicts::of_log(&text)
-    };
+    let killed = "exited with exit code 137(SIGKILL, possible container OOM).";
 
     cluster.kill_executor(1);
-    says("with ID 2, ").await;
-    assert_eq!(new().first().map(String::as_str), Some("spark/executor/killed"));
-    assert_eq!(
-        verdicts::of_app(&cluster, &first).await.first().map(String::as_str),
-        Some("spark/executor/killed")
-    );
+    lost(1, killed).await;
+    assert_eq!(verdicts::of_log(&driver.news(&mut read)), ["spark/executor/killed"]);
+    assert_eq!(verdicts::of_app(&cluster, &first).await, ["spark/executor/killed"]);
 
     cluster.oom_executor(2);
-    says("with ID 3, ").await;
-    assert_eq!(new().first().map(String::as_str), Some("spark/executor/oom-killed"));
-    assert_eq!(
-        verdicts::of_app(&cluster, &first).await.first().map(String::as_str),
-        Some("spark/executor/oom-killed")
-    );
+    lost(2, killed).await;
+    let news = driver.news(&mut read);
+    assert!(news.contains("termination reason: OOMKilled"), "{news}");
+    assert_eq!(verdicts::of_log(&news), ["spark/executor/oom-killed"]);
+    let both = ["spark/executor/oom-killed", "spark/executor/killed"];
+    assert_eq!(verdicts::of_app(&cluster, &first).await, both);
 
-    cluster.delete_pod(&cluster.executor(3)).await;
-    says("with ID 4, ").await;
-    let gone = new();
-    assert!(gone.first().is_some_and(|id| id.starts_with("spark/executor/")), "{gone:?}");
+    let evicted = cluster.executor(3);
+    cluster.evict_executor(3);
+    lost(3, "exited with exit code 137").await;
+    assert_eq!(verdicts::of_log(&driver.news(&mut read)), ["spark/executor/killed"]);
+    let events = cluster.events(&evicted);
+    assert!(events.iter().any(|event| event.starts_with("Evicted: The node was low on")));
 
-    cluster.freeze_executor(4);
-    says("Removing executor 4 with no recent heartbeats").await;
-    says("with ID 5, ").await;
-    assert_eq!(new().first().map(String::as_str), Some("spark/executor/heartbeat-timeout"));
+    cluster.delete_pod(&cluster.executor(4)).await;
+    lost(4, "was deleted by a user or the framework.").await;
+    assert_eq!(verdicts::of_log(&driver.news(&mut read)), ["spark/executor/killed"]);
 
     cluster.finish();
     assert!(driver.ended().await.success());
+}
+
+/// Two executors that read each other's shuffle data, and wait in the middle of it; the driver's pod.
+async fn reading(bed: &Bed, cluster: &Cluster, version: Version) -> String {
+    let mut submit = Submit::new(version, "shuffles", SHUFFLES)
+        .with("spark.kubernetes.executor.deleteOnTermination=false");
+    submit.executors = 2;
+    assert!(cluster.submit(bed, &submit).ended().await.success());
+    for reader in ["reduce-0", "reduce-1"] {
+        cluster.marked(reader).await;
+    }
+    cluster.until_running("driver", 1).await.remove(0)
+}
+
+#[tokio::test]
+async fn a_fetch_that_fails_because_an_executor_was_killed_has_that_as_its_cause() {
+    let bed = Bed::new();
+    let cluster = Cluster::start(&bed).await;
+    let driver = reading(&bed, &cluster, Version::V3).await;
+    cluster.kill_executor(1);
+    cluster.says(|| cluster.log(&driver), "The executor with id 1 exited with exit code 137").await;
+    cluster.mark("go");
+    cluster.says(|| cluster.log(&driver), "FetchFailed(BlockManagerId(1, ").await;
+    assert_eq!(cluster.ended(&driver).await["status"]["phase"], "Succeeded");
+    assert!(cluster.log(&driver).contains("counted 256"));
+    let cause_first = ["spark/executor/killed", "spark/shuffle/fetch-failed"];
+    assert_eq!(verdicts::of_log(&cluster.log(&driver)), cause_first);
+    assert_eq!(verdicts::of_app(&cluster, "shuffles").await, cause_first);
+}
+
+#[tokio::test]
+async fn a_fetch_that_fails_while_every_executor_lives_is_told_by_itself() {
+    let bed = Bed::new();
+    let cluster = Cluster::start(&bed).await;
+    let driver = reading(&bed, &cluster, Version::V4).await;
+    cluster.lose_shuffle_files(1);
+    cluster.mark("go");
+    cluster.says(|| cluster.log(&driver), "FetchFailed(BlockManagerId(1, ").await;
+    assert_eq!(cluster.ended(&driver).await["status"]["phase"], "Succeeded");
+    assert!(cluster.log(&driver).contains("counted 256"));
+    assert_eq!(verdicts::of_log(&cluster.log(&driver)), ["spark/shuffle/fetch-failed"]);
+    assert_eq!(verdicts::of_app(&cluster, "shuffles").await, ["spark/shuffle/fetch-failed"]);
 }
 
 #[tokio::test]

@@ -8,18 +8,21 @@ use serde_json::{Value, json};
 
 use crate::bed::{
     Bed,
+    apps::{WORKS, working},
     cluster::{Cluster, NAMESPACE, Submit},
-    process::Process,
     spark::Version,
     steps, verdicts,
 };
 
-/// Counts on its executors and ends.
+/// Counts on its executors, and ends when it is told to.
 const COUNTS: &str = r#"
+import os, time
 from pyspark.sql import SparkSession
 
 spark = SparkSession.builder.getOrCreate()
 print("counted", spark.sparkContext.parallelize(range(1000), 4).map(lambda n: n + 1).count(), flush=True)
+while not os.path.exists("FOLDER/stop"):
+    time.sleep(0.1)
 spark.stop()
 "#;
 
@@ -43,52 +46,6 @@ async fn spark_4_has_its_driver_in_a_pod_in_cluster_mode() {
     counts_in_cluster_mode(Version::V4).await;
 }
 
-/// Works in small tasks until it is told to end.
-const WORKS: &str = r#"
-import os, time
-from pyspark.sql import SparkSession
-
-spark = SparkSession.builder.getOrCreate()
-
-def slow(n):
-    time.sleep(0.2)
-    return n
-
-while not os.path.exists("FOLDER/stop"):
-    spark.sparkContext.parallelize(range(4), 4).map(slow).count()
-spark.stop()
-"#;
-
-/// An application with one executor whose driver is outside, as soon as the executor works; and its driver.
-async fn working(bed: &Bed, cluster: &Cluster, settings: &[&str]) -> Process {
-    let mut submit = Submit::new(Version::V3, "works", WORKS)
-        .with("spark.task.maxFailures=50")
-        .with("spark.executor.maxNumFailures=50");
-    submit.cluster_mode = false;
-    submit.settings.extend(settings.iter().map(|setting| (*setting).to_owned()));
-    let driver = cluster.submit(bed, &submit);
-    registered(cluster, &driver, 1).await;
-    driver
-}
-
-/// Waits until an executor has come to the driver.
-async fn registered(cluster: &Cluster, driver: &Process, id: u32) {
-    let line = format!("with ID {id}, ");
-    cluster
-        .until(&format!("executor {id} registers"), async || {
-            driver.output().contains(&line).then_some(())
-        })
-        .await;
-}
-
-async fn says(cluster: &Cluster, driver: &Process, line: &str) {
-    cluster
-        .until(&format!("the driver says: {line}"), async || {
-            driver.output().contains(line).then_some(())
-        })
-        .await;
-}
-
 #[tokio::test]
 async fn our_steps_read_a_running_application_through_the_cluster() {
     let bed = Bed::new();
@@ -110,69 +67,26 @@ async fn our_steps_read_a_running_application_through_the_cluster() {
     assert_eq!((pods.value.running, pods.value.total), (2, 2));
     let logs =
         steps::run::<Logs>(&cluster, &app, "{ role: driver, grep: 'Running Spark version' }");
-    assert_eq!(logs.await.unwrap().value.matches, 1);
+    assert!(logs.await.unwrap().value.matches > 0);
     cluster.finish();
     assert_eq!(cluster.ended(&driver).await["status"]["phase"], "Succeeded");
-}
-
-#[tokio::test]
-async fn executors_killed_out_of_memory_evicted_and_deleted_are_told_apart_by_the_driver() {
-    let bed = Bed::new();
-    let cluster = Cluster::start(&bed).await;
-    let mut driver = working(&bed, &cluster, &[]).await;
-
-    cluster.kill_executor(1);
-    says(
-        &cluster,
-        &driver,
-        "The executor with id 1 exited with exit code 137(SIGKILL, possible container OOM).",
-    )
-    .await;
-    registered(&cluster, &driver, 2).await;
-
-    cluster.oom_executor(2);
-    says(
-        &cluster,
-        &driver,
-        "The executor with id 2 exited with exit code 137(SIGKILL, possible container OOM).",
-    )
-    .await;
-    assert_eq!(driver.output().matches("termination reason: OOMKilled").count(), 1);
-    registered(&cluster, &driver, 3).await;
-
-    let evicted = cluster.executor(3);
-    cluster.evict_executor(3);
-    says(&cluster, &driver, "The executor with id 3 exited with exit code 137").await;
-    assert!(
-        cluster
-            .events(&evicted)
-            .iter()
-            .any(|event| event.starts_with("Evicted: The node was low on"))
-    );
-    registered(&cluster, &driver, 4).await;
-
-    cluster.delete_pod(&cluster.executor(4)).await;
-    says(&cluster, &driver, "The executor with id 4 was deleted by a user or the framework.").await;
-    registered(&cluster, &driver, 5).await;
-
-    cluster.finish();
-    assert!(driver.ended().await.success());
 }
 
 #[tokio::test]
 async fn a_frozen_executor_is_lost_by_its_heartbeat() {
     let bed = Bed::new();
     let cluster = Cluster::start(&bed).await;
+    // Only the executor's silence is looked at sooner, and not so soon that a busy machine's pauses count: all other
+    // patience stays as long as it is by default.
     let timeouts = [
         "spark.executor.heartbeatInterval=1s",
-        "spark.network.timeout=5s",
-        "spark.storage.blockManagerHeartbeatTimeoutMs=5s",
+        "spark.storage.blockManagerHeartbeatTimeoutMs=20s",
         "spark.network.timeoutInterval=1s",
     ];
     let mut driver = working(&bed, &cluster, &timeouts).await;
-    cluster.freeze_executor(1);
     let frozen = cluster.executor(1);
-    says(&cluster, &driver, "Removing executor 1 with no recent heartbeats").await;
+    cluster.freeze_executor(1);
+    cluster.says(|| driver.output(), "Removing executor 1 with no recent heartbeats").await;
     cluster
         .until_pod("Spark deletes it", |pod| {
             pod["metadata"]["name"] == *frozen && !pod["metadata"]["deletionTimestamp"].is_null()
@@ -182,7 +96,8 @@ async fn a_frozen_executor_is_lost_by_its_heartbeat() {
     cluster.thaw_executor(1);
     let gone = async || cluster.api.get("pods", NAMESPACE, &frozen).is_none().then_some(());
     cluster.until("it hears", gone).await;
-    registered(&cluster, &driver, 2).await;
+    cluster.works(|| driver.output(), 2).await;
+    assert_eq!(verdicts::of_log(&driver.output()), ["spark/executor/heartbeat-timeout"]);
     cluster.finish();
     assert!(driver.ended().await.success());
 }
@@ -195,7 +110,7 @@ async fn a_quota_keeps_executors_from_being_made() {
     let mut submit = Submit::new(Version::V3, "works", WORKS);
     submit.cluster_mode = false;
     let driver = cluster.submit(&bed, &submit);
-    says(&cluster, &driver, "exceeded quota: compute-quota, requested: limits.memory=896Mi, used: limits.memory=0, limited: limits.memory=512Mi").await;
+    cluster.says(|| driver.output(), "exceeded quota: compute-quota, requested: limits.memory=896Mi, used: limits.memory=0, limited: limits.memory=512Mi").await;
     assert_eq!(cluster.api.list("pods").len(), 0);
     let said = verdicts::of_log(&driver.output());
     assert_eq!(
@@ -294,11 +209,14 @@ async fn spark_works_over_tls_with_its_token_and_no_more_than_its_role() {
         object["metadata"] = json!({ "name": "spark", "namespace": NAMESPACE });
         cluster.api.put(object).unwrap();
     }
+    cluster.finish();
     let mut submit = Submit::new(Version::V3, "counts", COUNTS);
     submit.cluster_mode = false;
     let mut driver = cluster.submit(&bed, &submit);
     assert!(driver.ended().await.success());
     assert!(driver.output().contains("counted 1000"));
+    // It may still ask for something on behalf of the application that is over.
+    none_left(&cluster).await;
 
     cluster.api.delete("rolebindings", NAMESPACE, "spark");
     let mut refused = cluster.submit(&bed, &submit);
@@ -309,18 +227,24 @@ async fn spark_works_over_tls_with_its_token_and_no_more_than_its_role() {
     assert_eq!(cluster.api.list("pods").len(), 0);
 }
 
+/// Waits until the executors' pods and processes are gone.
+async fn none_left(cluster: &Cluster) {
+    let gone = async || cluster.api.list("pods").is_empty().then_some(());
+    cluster.until("the executor pods are gone", gone).await;
+    assert_eq!(cluster.kubelet.running(), 0);
+}
+
 async fn counts_in_client_mode(version: Version) {
     let bed = Bed::new();
     let cluster = Cluster::start(&bed).await;
+    cluster.finish();
     let mut submit = Submit::new(version, "counts", COUNTS);
     submit.cluster_mode = false;
     let mut driver = cluster.submit(&bed, &submit);
     let status = driver.ended().await;
     assert!(status.success(), "{status}");
     assert!(driver.output().contains("counted 1000"));
-    let gone = async || cluster.api.list("pods").is_empty().then_some(());
-    cluster.until("the executor pods are gone", gone).await;
-    assert_eq!(cluster.kubelet.running(), 0);
+    none_left(&cluster).await;
 }
 
 async fn counts_in_cluster_mode(version: Version) {
@@ -332,6 +256,8 @@ async fn counts_in_cluster_mode(version: Version) {
     let name = cluster.until_running("driver", 1).await.remove(0);
     let executor = cluster.until_running("executor", 1).await.remove(0);
     assert_eq!(cluster.pod(&executor)["metadata"]["ownerReferences"][0]["name"], *name);
+    // Only now: a pod that is gone can not be looked at.
+    cluster.finish();
     let driver = cluster.ended(&name).await;
     assert_eq!(driver["status"]["phase"], "Succeeded", "{}", cluster.log(&name));
     assert!(cluster.log(&name).contains("counted 1000"));

@@ -12,31 +12,15 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use crate::bed::{
     Bed,
-    cluster::{Cluster, NAMESPACE, Submit},
+    apps::working,
+    cluster::{Cluster, NAMESPACE},
     daemon::Daemon,
     postgres::Postgres,
-    spark::Version,
     until,
 };
 
 /// How long a story waits for evidence in the store.
 const PATIENCE: Duration = Duration::from_mins(2);
-
-/// Works in small tasks until it is told to end.
-const WORKS: &str = r#"
-import os, time
-from pyspark.sql import SparkSession
-
-spark = SparkSession.builder.getOrCreate()
-
-def slow(n):
-    time.sleep(0.2)
-    return n
-
-while not os.path.exists("FOLDER/stop"):
-    spark.sparkContext.parallelize(range(4), 4).map(slow).count()
-spark.stop()
-"#;
 
 /// A kubeconfig for the story's cluster.
 fn kubeconfig(bed: &Bed, url: &str) -> String {
@@ -72,22 +56,17 @@ async fn a_real_executor_killed_and_deleted_at_once_is_on_the_card_with_status_l
         kubeconfig(&bed, &cluster.url)
     );
     let daemon = Daemon::start(&bed, &config).await;
-    let mut submit = Submit::new(Version::V3, "works", WORKS)
-        .with("spark.task.maxFailures=50")
-        .with("spark.executor.maxNumFailures=50");
-    submit.cluster_mode = false;
-    let mut driver = cluster.submit(&bed, &submit);
-    let executor = cluster.until_running("executor", 1).await.remove(0);
-    let says = async |line: &str| {
-        let said = async || driver.output().contains(line).then_some(());
-        cluster.until(&format!("the driver says: {line}"), said).await;
-    };
-    says("with ID 1, ").await;
-    let works = async || cluster.log(&executor).contains("Running task").then_some(());
-    cluster.until("the executor works", works).await;
+    let mut driver = working(&bed, &cluster, &[]).await;
+    let executor = cluster.executor(1);
+    // Spark deletes the pod within a moment of its end: the daemon must be following its log by then.
+    let log = format!("/pods/{executor}/log");
+    let followed =
+        async || cluster.api.requests().iter().any(|call| call.contains(&log)).then_some(());
+    cluster.until("the recorder follows the executor's log", followed).await;
 
     cluster.kill_executor(1);
-    says("The executor with id 1 exited with exit code 137").await;
+    let words = "The executor with id 1 exited with exit code 137";
+    cluster.says(|| driver.output(), words).await;
     let gone = async || {
         let pods = cluster.api.list("pods");
         let there = pods.iter().any(|pod| pod["metadata"]["name"] == executor.as_str());

@@ -20,6 +20,7 @@ pub(super) fn fill(cluster: &Cluster, times: Times) {
         executors.iter().filter(|executor| executor["isActive"] == json!(true)).collect();
     answer(&format!("{base}/executors"), &json!(active));
     answer(&format!("{base}/allexecutors"), &json!(executors));
+    answer(&format!("{base}/jobs"), &json!([job(times)]));
     let stage = stage(times);
     answer(&format!("{base}/stages"), &json!([stage]));
     answer(&format!("{base}/stages?status=active"), &json!([stage]));
@@ -44,6 +45,15 @@ fn application(times: Times) -> Value {
             "sparkUser": "spark", "completed": false, "appSparkVersion": "3.5.9",
             "startTimeEpoch": start, "endTimeEpoch": -1, "lastUpdatedEpoch": start,
         }],
+    })
+}
+
+fn job(times: Times) -> Value {
+    json!({
+        "jobId": 3, "name": "parquet at Daily.scala:58", "submissionTime": spark_time(times.submitted), "stageIds": [4],
+        "status": "RUNNING", "numTasks": 200, "numActiveTasks": 4, "numCompletedTasks": 57, "numSkippedTasks": 0,
+        "numFailedTasks": 2, "numKilledTasks": 0, "numCompletedIndices": 57, "numActiveStages": 1, "numCompletedStages": 0,
+        "numSkippedStages": 0, "numFailedStages": 0, "killedTasksSummary": {},
     })
 }
 

@@ -95,6 +95,18 @@ pub enum FillError {
     },
 }
 
+impl FillError {
+    /// The type refuses what a template became.
+    pub fn refused(template: &str, text: &str, reason: String) -> Self {
+        let template = template.to_owned();
+        if text.is_empty() {
+            // The usual case: the alert lacks the label. Say that, not that "" is no name.
+            return Self::NoValue { template, reason: EMPTY.to_owned() };
+        }
+        Self::Unusable { template, reason }
+    }
+}
+
 /// What is said of a template that became nothing.
 const EMPTY: &str = "it is empty, as a missing label is";
 
@@ -103,15 +115,7 @@ impl<T: Filled> Input<T> {
     pub fn fill(&self, scope: &Scope) -> Result<T, FillError> {
         let text = fill(&self.source, scope)
             .map_err(|reason| FillError::NoValue { template: self.source.clone(), reason })?;
-        T::parse(&text).map_err(|reason| {
-            let template = self.source.clone();
-            if text.is_empty() {
-                // The usual case: the alert lacks the label. Say that, not that "" is no name.
-                FillError::NoValue { template, reason: EMPTY.to_owned() }
-            } else {
-                FillError::Unusable { template, reason }
-            }
-        })
+        T::parse(&text).map_err(|reason| FillError::refused(&self.source, &text, reason))
     }
 }
 

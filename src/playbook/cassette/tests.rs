@@ -26,13 +26,17 @@ const SIGNATURES: &str = "signatures:\n  - id: test/a\n    title: A\n    owner: 
                           owner: user\n    confidence: 0.5\n    any: [{ in: [driver_log], line: 'it is B' }]\n    remedy: r\n";
 
 fn outcome(test: &str) -> String {
+    outcome_of(PLAYBOOK, test)
+}
+
+fn outcome_of(playbook: &str, test: &str) -> String {
     let file = |name: &str, kind, text: &str| source::File {
         name: name.to_owned(),
         kind,
         text: text.to_owned(),
     };
     let files =
-        [file("p.yaml", Kind::Playbook, PLAYBOOK), file("s.yaml", Kind::Signatures, SIGNATURES)];
+        [file("p.yaml", Kind::Playbook, playbook), file("s.yaml", Kind::Signatures, SIGNATURES)];
     let catalog = Catalog::build(&[], &files, jiff::civil::date(2026, 11, 23)).unwrap();
     let tests: File = yaml::read("t.yaml", &format!("tests:\n{test}")).unwrap();
     let read = |name: &str| match name {
@@ -110,6 +114,21 @@ fn every_difference_is_readable() {
           got      test/b
                    test/b: it is B
     ");
+}
+
+#[test]
+fn a_template_that_becomes_what_its_input_refuses_skips_the_step_as_in_a_run() {
+    let text = "name: lost\ntitle: T\nowner: team:x\nmatch: [alertname=Lost]\nsteps:\n  - id: logs\n    kube.logs: { pod: \"{{labels.pod}}\" }\n";
+    let test = |pod: &str, steps: &str, state: &str| {
+        let test = format!(
+            "  - name: t\n    alerts: [{{ labels: {{ alertname: Lost, pod: \"{pod}\" }} }}]\n    steps: {{ {steps} }}\n    \
+             expect: {{ steps: {{ logs: {state} }}, verdicts: [] }}\n"
+        );
+        outcome_of(text, &test)
+    };
+    assert_eq!(test("api-0", "logs: {}", "done"), "");
+    assert_eq!(test("", "", "skipped"), "");
+    assert_eq!(test("Not a name", "", "skipped"), "");
 }
 
 #[test]

@@ -90,7 +90,9 @@ async fn the_text_says_what_is_wrong_and_what_was_asked() {
           kube.logs: 46 lines of etl-daily-driver
           spark.executors: 2 active, 1 dead, 2 failed tasks; executor 2: The executor with id 2 exited with exit code 137(SIGKILL, possible container OOM). (by API proxy)
           spark.stages: no failed stages (by API proxy)
+          spark.jobs: jobs: 1 running, 0 failed; none of this status (by API proxy)
           kube.events: 1 events of pods of Spark application spark-prod/etl-daily, 1 warnings; last: SparkExecutorFailed etl-daily
+          kube.quota: namespace spark-prod has no quota
           kube.logs: 4 lines of etl-daily-93c1a78b2f4d6e10-exec-2
           kube.events: 1 events of spark-prod/etl-daily-93c1a78b2f4d6e10-exec-2, 0 warnings; last: Scheduled etl-daily-93c1a78b2f4d6e10-exec-2
         ");

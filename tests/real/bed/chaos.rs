@@ -1,6 +1,6 @@
 //! Hurting an application on the story's cluster, one named way each.
 
-use std::process::Command;
+use std::{fs, path::Path, process::Command};
 
 use serde_json::json;
 
@@ -49,6 +49,13 @@ impl Cluster {
         assert_eq!(answer.0, 200, "{}", answer.1);
     }
 
+    /// Deletes what a running executor wrote for others to read, as a broken disk or a cleaner of `/tmp` does.
+    pub fn lose_shuffle_files(&self, id: u32) {
+        let pod = format!("{NAMESPACE}-{}", self.executor(id));
+        let lost = delete(&self.folder.join("pods").join(pod), "shuffle_");
+        assert!(lost > 0, "executor {id} has written nothing yet");
+    }
+
     /// Limits the namespace: `[("limits.memory", "1Gi")]`.
     pub fn quota(&self, hard: &[(&str, &str)]) {
         let hard: serde_json::Map<_, _> =
@@ -62,7 +69,7 @@ impl Cluster {
 }
 
 /// The same command with a folder of its own file system of so many MiB, which nobody else sees and which ends with it.
-pub fn with_small_disk(command: &Command, folder: &std::path::Path, mib: u32) -> Command {
+pub fn with_small_disk(command: &Command, folder: &Path, mib: u32) -> Command {
     let mut small = Command::new(super::program("/usr/bin/unshare"));
     let root = super::process::run(Command::new("id").arg("-u")).trim() == "0";
     small.args(if root { &["--mount"][..] } else { &["--mount", "--map-root-user"] });
@@ -76,4 +83,19 @@ pub fn with_small_disk(command: &Command, folder: &std::path::Path, mib: u32) ->
         small.current_dir(folder);
     }
     small
+}
+
+/// Deletes every file below a folder whose name begins so; how many.
+fn delete(folder: &Path, prefix: &str) -> usize {
+    let mut deleted = 0;
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        // A temporary file may go while we look.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            deleted += delete(&entry.path(), prefix);
+        } else if entry.file_name().to_string_lossy().starts_with(prefix) {
+            fs::remove_file(entry.path()).unwrap();
+            deleted += 1;
+        }
+    }
+    deleted
 }

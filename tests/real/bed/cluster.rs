@@ -39,7 +39,8 @@ pub struct Cluster {
     /// The bearer token of kubectl and Spark, where the cluster wants one.
     pub token: Option<String>,
     authority: Option<PathBuf>,
-    folder: PathBuf,
+    /// Where its programs and its pods' volumes and logs are.
+    pub(super) folder: PathBuf,
     http: Client,
     tasks: Tasks,
 }
@@ -164,7 +165,7 @@ impl Cluster {
 
     /// Lets a program that waits for the file `FOLDER/stop` end.
     pub fn finish(&self) {
-        std::fs::write(self.folder.join("stop"), "").unwrap();
+        self.mark("stop");
     }
 
     /// Calls the API server: status and body.

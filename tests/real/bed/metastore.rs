@@ -3,13 +3,19 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
+};
+
+use paramedic::{
+    clients::hive::{Client, Deadlines, Verdict},
+    ops::clock::Clock,
 };
 
 use super::{
-    Bed, ports,
+    Bed, READY, ports,
     postgres::Postgres,
     process::{Process, run},
-    program, spark,
+    program, spark, until,
 };
 
 /// A running metastore.
@@ -61,6 +67,17 @@ impl Metastore {
             .until_ready(async || tokio::net::TcpStream::connect(&address).await.ok().map(drop))
             .await;
         Self { address, process }
+    }
+
+    /// Waits until it answers everything: with its first answers it builds its schema, and is slow or fails meanwhile.
+    pub async fn well(&self) {
+        let client = Client::new(&self.address).unwrap();
+        let deadlines = Deadlines { slow: Duration::from_mins(1), ..Deadlines::default() };
+        until("the metastore is well", READY, async || {
+            let ladder = client.ladder(&deadlines, None, &Clock::System).await;
+            (ladder.verdict == Verdict::Ok).then_some(())
+        })
+        .await;
     }
 }
 

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "stories of `it` use PostgreSQL only, those of `real` all else")]
 
 pub mod alertmanager;
+pub mod apps;
 pub mod chaos;
 pub mod cluster;
 pub mod daemon;

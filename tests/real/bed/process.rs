@@ -92,6 +92,11 @@ impl Process {
         read(&self.log)
     }
 
+    /// The whole lines it has written since `from`, which moves on.
+    pub fn news(&self, from: &mut u64) -> String {
+        new_lines(&self.log, from, false)
+    }
+
     /// The exit code as a container runtime gives it (128 and the signal's number after a signal); `None` while it runs.
     pub fn exit_code(&mut self) -> Option<i32> {
         let status = self.child.try_wait().unwrap()?;
