@@ -165,3 +165,20 @@ async fn a_secret_in_a_title_is_not_said() {
     assert!(!blocks.contains("hunter2"), "{blocks}");
     rig.works();
 }
+
+#[tokio::test]
+async fn a_running_daemon_looks_by_itself_and_tells_the_last_hope_though_it_never_saw_the_store() {
+    let rig = Rig::new("daemon").await;
+    rig.breaks();
+    rig.app.engine.start(&rig.app.tasks);
+    let told = async {
+        while rig.told(RAJ).is_empty() {
+            rig.app.advance(Duration::from_secs(1));
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), told).await.expect("it tells");
+    assert!(rig.told(RAJ)[0].contains("its store cannot be reached"));
+    rig.works();
+    assert_eq!(rig.app.tasks.shut_down(Duration::from_secs(20)).await, None);
+}
