@@ -118,17 +118,17 @@ fn every_difference_is_readable() {
 
 #[test]
 fn a_template_that_becomes_what_its_input_refuses_skips_the_step_as_in_a_run() {
-    let text = "name: lost\ntitle: T\nowner: team:x\nmatch: [alertname=Lost]\nsteps:\n  - id: logs\n    kube.logs: { pod: \"{{labels.pod}}\" }\n";
-    let test = |pod: &str, steps: &str, state: &str| {
-        let test = format!(
+    let playbook = "name: lost\ntitle: T\nowner: team:x\nmatch: [alertname=Lost]\nsteps:\n  - id: logs\n    kube.logs: { pod: \"{{labels.pod}}\" }\n";
+    let played = |pod: &str, steps: &str, state: &str| {
+        let story = format!(
             "  - name: t\n    alerts: [{{ labels: {{ alertname: Lost, pod: \"{pod}\" }} }}]\n    steps: {{ {steps} }}\n    \
              expect: {{ steps: {{ logs: {state} }}, verdicts: [] }}\n"
         );
-        outcome_of(text, &test)
+        outcome_of(playbook, &story)
     };
-    assert_eq!(test("api-0", "logs: {}", "done"), "");
-    assert_eq!(test("", "", "skipped"), "");
-    assert_eq!(test("Not a name", "", "skipped"), "");
+    assert_eq!(played("api-0", "logs: {}", "done"), "");
+    assert_eq!(played("", "", "skipped"), "");
+    assert_eq!(played("Not a name", "", "skipped"), "");
 }
 
 #[test]
