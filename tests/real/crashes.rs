@@ -37,6 +37,12 @@ impl Dice {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "whoever runs the story asks for more")]
+fn kills() -> u64 {
+    let asked = std::env::var("PARAMEDIC_TEST_KILLS").ok();
+    asked.and_then(|text| text.parse().ok()).unwrap_or(KILLS)
+}
+
 /// One person, reached by a webhook whose receiver drops repeats of an id.
 fn configuration(bed: &Bed, receiver: &WebhookReceiver) -> String {
     let people = format!(
@@ -79,8 +85,7 @@ fn pages(receiver: &WebhookReceiver) -> BTreeMap<String, Vec<String>> {
 
 #[tokio::test]
 async fn killed_at_any_moment_under_load_every_alert_has_one_incident_and_one_page() {
-    let kills = std::env::var("PARAMEDIC_TEST_KILLS").ok().and_then(|text| text.parse().ok());
-    let kills: u64 = kills.unwrap_or(KILLS);
+    let kills = kills();
     let bed = Bed::new();
     let receiver = WebhookReceiver::start(Clock::System, &KEY).await;
     let config = configuration(&bed, &receiver);

@@ -34,6 +34,10 @@ async fn dies(rig: &Rig, read: bool) {
     rig.cluster
         .put(event("nightly-1a-exec-1", "e1", "FailedPreStopHook", "PreStopHook failed"))
         .unwrap();
+    let said = async || {
+        rig.recall("nightly-1a-exec-1").await.is_some_and(|known| !known.events.is_empty())
+    };
+    rig.becomes("its event is seen", false, said).await;
     if read {
         rig.until("the log is read", |rig| rig.counts().kept == 1).await;
     } else {
