@@ -24,6 +24,11 @@ pub struct Receiver<'a> {
 impl Alertmanager {
     /// Starts one that groups by `alertname` and `namespace` and notifies within a second.
     pub async fn start(bed: &Bed, receiver: &Receiver<'_>) -> Self {
+        Self::start_another(bed, receiver, "alertmanager").await
+    }
+
+    /// The same with a name of its own in the bed. It hears nothing of others.
+    pub async fn start_another(bed: &Bed, receiver: &Receiver<'_>, name: &str) -> Self {
         let port = ports::free();
         let address = format!("127.0.0.1:{port}");
         let url = format!("http://{address}");
@@ -31,14 +36,14 @@ impl Alertmanager {
             format!(", http_config: {{authorization: {{credentials: '{token}'}}}}")
         });
         let config = bed.file(
-            "alertmanager/alertmanager.yml",
+            &format!("{name}/alertmanager.yml"),
             &format!(
                 "route: {{receiver: paramedic, group_by: [alertname, namespace], group_wait: 1s, group_interval: 2s, repeat_interval: 1h}}\n\
                  receivers: [ {{name: paramedic, webhook_configs: [ {{url: '{}', send_resolved: true{token}}} ]}} ]\n",
                 receiver.url,
             ),
         );
-        let folder = bed.folder("alertmanager");
+        let folder = bed.folder(name);
         let mut command = Command::new(program("/usr/bin/prometheus-alertmanager"));
         command
             .arg(format!("--config.file={}", config.display()))
@@ -47,7 +52,7 @@ impl Alertmanager {
             .arg(format!("--web.external-url={url}"))
             // The default listens on every interface.
             .arg("--cluster.listen-address=");
-        let mut process = Process::start("alertmanager", &mut command, folder.join("log"));
+        let mut process = Process::start(name, &mut command, folder.join("log"));
         let ready = format!("{url}/-/ready");
         process.until_ready(async || bed.get(&ready).await.filter(|r| r.status == 200)).await;
         Self { url, address, _process: process }

@@ -9,7 +9,7 @@ use std::{
 use paramedic::clients::http::{Client, Guard, Method, Request};
 use serde_json::{Value, json};
 
-use super::{Bed, ports, process::Process, until};
+use super::{Bed, ports, process::Process, program, until};
 
 /// How long a story waits for the daemon to do something.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -21,6 +21,8 @@ pub struct Daemon {
     /// Its process, to stop, freeze and kill.
     pub process: Process,
     config: PathBuf,
+    /// The size of the disk that only it sees, and which is empty when it starts.
+    disk: Option<(PathBuf, String)>,
     log: PathBuf,
     http: Client,
 }
@@ -34,15 +36,21 @@ impl Daemon {
     /// The same on a port that others know already.
     pub async fn start_at(bed: &Bed, port: u16, more: &str) -> Self {
         let store = format!("sqlite:{}", bed.folder("paramedic").join("paramedic.db").display());
-        Self::start_with(bed, "paramedic", port, &format!("url: '{store}'"), more).await
+        Self::starts(bed, "paramedic", (port, None), &format!("url: '{store}'"), more).await
     }
 
     /// Starts one of several, with this name and this `store:`.
     pub async fn start_on(bed: &Bed, name: &str, store: &str, more: &str) -> Self {
-        Self::start_with(bed, name, ports::free(), store, more).await
+        Self::starts(bed, name, (ports::free(), None), store, more).await
     }
 
-    async fn start_with(bed: &Bed, name: &str, port: u16, store: &str, more: &str) -> Self {
+    async fn starts(
+        bed: &Bed,
+        name: &str,
+        (port, disk): (u16, Option<(PathBuf, String)>),
+        store: &str,
+        more: &str,
+    ) -> Self {
         let folder = bed.folder(name);
         let more = more.replace("DIR", &folder.display().to_string());
         let text = format!(
@@ -56,13 +64,26 @@ impl Daemon {
         let log = folder.join("log");
         let url = format!("http://127.0.0.1:{port}");
         let http = Client::new(Guard::default()).unwrap();
-        let process = run(bed, &config, &log, &url).await;
-        Self { url, process, config, log, http }
+        let process = run(bed, &config, disk.as_ref(), &log, &url).await;
+        Self { url, process, config, disk, log, http }
+    }
+
+    /// Starts one whose store is on a disk of this size (`8m`), in memory, which only it sees.
+    pub async fn start_on_small_disk(bed: &Bed, size: &str, more: &str) -> Self {
+        let folder = bed.folder("disk");
+        let store = format!("url: 'sqlite:{}'", folder.join("paramedic.db").display());
+        let disk = Some((folder, size.to_owned()));
+        Self::starts(bed, "paramedic", (ports::free(), disk), &store, more).await
+    }
+
+    /// Where its small disk is.
+    pub fn disk(&self) -> &Path {
+        &self.disk.as_ref().expect("it has a small disk").0
     }
 
     /// Starts it again after it ended.
     pub async fn starts_again(&mut self, bed: &Bed) {
-        self.process = run(bed, &self.config, &self.log, &self.url).await;
+        self.process = run(bed, &self.config, self.disk.as_ref(), &self.log, &self.url).await;
     }
 
     /// The webhook for Alertmanager.
@@ -133,8 +154,25 @@ impl Daemon {
     }
 }
 
-async fn run(bed: &Bed, config: &Path, log: &Path, url: &str) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_paramedic"));
+async fn run(
+    bed: &Bed,
+    config: &Path,
+    disk: Option<&(PathBuf, String)>,
+    log: &Path,
+    url: &str,
+) -> Process {
+    let binary = env!("CARGO_BIN_EXE_paramedic");
+    let mut command = match disk {
+        None => Command::new(binary),
+        Some((folder, size)) => {
+            let mut command = Command::new(program("/usr/bin/unshare"));
+            // In a user namespace of its own whoever runs the stories may mount.
+            command.args(["--user", "--map-root-user", "--mount", "/bin/sh", "-c"]);
+            command.arg("mount -t tmpfs -o size=$1 small \"$2\" && shift 2 && exec \"$@\"");
+            command.args(["sh", size.as_str()]).arg(folder).arg(binary);
+            command
+        }
+    };
     command.args(["serve", "--config"]).arg(config);
     let mut process = Process::start("paramedic", &mut command, log.to_owned());
     let ready = format!("{url}/readyz");

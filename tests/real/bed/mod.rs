@@ -106,6 +106,11 @@ pub async fn until<T>(what: &str, bound: Duration, mut look: impl AsyncFnMut() -
     seen
 }
 
+/// A metric without labels in a page of `/metrics`.
+pub fn metric_value(page: &str, name: &str) -> Option<f64> {
+    page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
 /// The Python of a virtual environment under `target/`.
 pub fn venv(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(format!("venv-{name}"));

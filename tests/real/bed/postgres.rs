@@ -47,7 +47,24 @@ impl Postgres {
         self.process.stop("INT").await;
     }
 
-    /// Starts it again after [`Self::stop`].
+    /// Kills all its processes at once.
+    pub async fn crash(&mut self) {
+        let parent = format!(" {} ", self.process.id());
+        let is_child = |id: &String| {
+            fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default().contains(&parent)
+        };
+        let mut children = super::process::find(&["postgres: "]);
+        children.retain(is_child);
+        self.process.kill();
+        children.iter().for_each(|id| super::process::kill("KILL", id));
+        let gone = async || {
+            let left = super::process::find(&["postgres: "]);
+            (!children.iter().any(|id| left.contains(id))).then_some(())
+        };
+        super::until("its processes are gone", super::READY, gone).await;
+    }
+
+    /// Starts it again after [`Self::stop`] or [`Self::crash`].
     pub async fn start_again(&mut self) {
         self.process = serve(&self.programs, &self.folder, self.port, &self.settings);
         self.until_ready().await;

@@ -1,14 +1,12 @@
 //! kill -9 at any moment, under load from a real Alertmanager: every alert has its incident, every incident its page, once.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use paramedic::{
-    clients::http::{Client, Guard, Request},
-    ops::clock::Clock,
-};
-use serde_json::{Value, json};
+use paramedic::{clients::http::Method, ops::clock::Clock};
+use serde_json::Value;
 
+use super::{PATIENCE, fire};
 use crate::{
     bed::{
         Bed,
@@ -22,8 +20,6 @@ use crate::{
 const KEY: [u8; 32] = [9; 32];
 /// Kills in a usual run; `PARAMEDIC_TEST_KILLS` asks for more.
 const KILLS: u64 = 40;
-/// How long the last page may take: retries of Alertmanager included.
-const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The same sequence in each run.
 struct Dice(u64);
@@ -59,18 +55,6 @@ fn configuration(bed: &Bed, receiver: &WebhookReceiver) -> String {
     )
 }
 
-/// Fires an alert in Alertmanager, for an hour.
-async fn fire(http: &Client, am: &Alertmanager, name: &str) {
-    let now = Clock::System.now();
-    let body = json!([{
-        "labels": { "alertname": name, "namespace": name, "severity": "critical" }, "annotations": {},
-        "startsAt": now.to_string(), "endsAt": (now + jiff::SignedDuration::from_hours(1)).to_string(),
-    }]);
-    let url = format!("{}/api/v2/alerts", am.url).parse().unwrap();
-    let request = Request::post(url, "fire", body.to_string(), "application/json");
-    http.send(request).await.unwrap().error_for_status("fire").unwrap();
-}
-
 /// Ids of pages by incident.
 fn pages(receiver: &WebhookReceiver) -> BTreeMap<String, Vec<String>> {
     let mut pages: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -93,13 +77,12 @@ async fn killed_at_any_moment_under_load_every_alert_has_one_incident_and_one_pa
     let webhook = format!("http://127.0.0.1:{port}/api/v1/alertmanager");
     let am = Alertmanager::start(&bed, &Receiver { url: &webhook, token: None }).await;
     let mut daemon = Daemon::start_at(&bed, port, &config).await;
-    let http = Client::new(Guard::default()).unwrap();
     let mut dice = Dice(0x5eed_1e55);
     let mut fired: Vec<String> = vec![];
     for kill in 0..kills {
         for number in 0..=dice.below(2) {
             let name = format!("Broken{kill}x{number}");
-            fire(&http, &am, &name).await;
+            fire(&am, &name).await;
             fired.push(name);
         }
         // Looks at it so many times first, so that the moment differs: before the webhook, while it is applied, while it pages.
@@ -118,7 +101,7 @@ async fn killed_at_any_moment_under_load_every_alert_has_one_incident_and_one_pa
 
     let open = async || {
         let path = "/api/v1/incidents?status=all&limit=500";
-        let items = daemon.call(paramedic::clients::http::Method::GET, path, &Value::Null).await;
+        let items = daemon.call(Method::GET, path, &Value::Null).await;
         let items = items["items"].as_array().unwrap().clone();
         (items.len() >= fired.len()).then_some(items)
     };
@@ -128,7 +111,7 @@ async fn killed_at_any_moment_under_load_every_alert_has_one_incident_and_one_pa
     let mut titles: Vec<&str> =
         incidents.iter().map(|item| item["title"].as_str().unwrap()).collect();
     titles.sort_unstable();
-    let mut wanted: Vec<String> = fired.iter().map(|name| format!("{name} · {name}")).collect();
+    let mut wanted: Vec<String> = fired.iter().map(|name| format!("{name} · spark-prod")).collect();
     wanted.sort();
     assert_eq!(titles, wanted, "one incident for each alert");
     for (incident, ids) in pages(&receiver) {
