@@ -34,6 +34,9 @@ impl Heartbeat {
     }
 }
 
+/// Less than this is no clock that was ahead.
+const AHEAD: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// The alert a missing heartbeat becomes.
 pub const MISSING: &str = "HeartbeatMissing";
 /// What every kube-prometheus installation calls its heartbeat; it never opens an incident, configured or not.
@@ -55,6 +58,10 @@ impl Engine {
         for (name, source) in &self.options.sources {
             let Some(heartbeat) = &source.heartbeat else { continue };
             let last = self.last_heartbeat(name).await?;
+            let last = match last.filter(|last| *last > after(self.now(), AHEAD)) {
+                Some(_) => Some(self.heartbeat_now(name).await?),
+                None => last,
+            };
             let window = heartbeat.window();
             // A resolved heartbeat is remembered as the epoch: overdue at once.
             let resolved = last == Some(Timestamp::UNIX_EPOCH);
@@ -67,6 +74,14 @@ impl Engine {
             self.alarm(name, missing, last.filter(|_| !resolved)).await?;
         }
         Ok(())
+    }
+
+    /// One that a clock saw which was ahead counts as seen now; else its absence would not be seen until then.
+    async fn heartbeat_now(&self, name: &str) -> Result<Timestamp, store::Error> {
+        let now = self.now();
+        let cursors = vec![(seen_key(name), now.to_string())];
+        self.store.commit(Changes { cursors, ..Changes::default() }, now).await?;
+        Ok(now)
     }
 
     async fn last_heartbeat(&self, name: &str) -> Result<Option<Timestamp>, store::Error> {

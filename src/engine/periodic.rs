@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{Engine, alarm::Alarm, dead_man, effects, reconcile};
+use super::{Engine, alarm::Alarm, change::include, dead_man, effects, reconcile};
 use crate::{
+    domain::{ids::IncidentId, incident::Command},
     ops::metrics as names,
-    store::{Again, Changes, Job, JobEnd, NewJob, Repeat},
+    store::{self, Again, Changes, Job, JobEnd, NewJob, Repeat},
 };
 
 /// Every loop: key, interval.
@@ -17,7 +18,58 @@ const LOOPS: [(&str, Duration); 3] = [
     ("periodic:retention", Duration::from_mins(10)),
 ];
 
+/// Less than this is no clock that was ahead.
+const SLACK: Duration = Duration::from_secs(5);
+/// Incidents set back by one look.
+const MAX_SET_BACK: i64 = 500;
+
 impl Engine {
+    /// Every loop there is here, and its interval.
+    fn loops(&self) -> Vec<(String, Duration)> {
+        let mut loops: Vec<_> =
+            LOOPS.iter().map(|(key, every)| ((*key).to_owned(), *every)).collect();
+        let dead_man = self.options.dead_man.iter();
+        loops.extend(dead_man.map(|dead_man| (dead_man::LOOP.to_owned(), dead_man.every)));
+        let asked = self.options.sources.iter().filter(|(_, s)| !s.alertmanagers.is_empty());
+        loops
+            .extend(asked.map(|(name, _)| (format!("{}{name}", reconcile::KEY), reconcile::EVERY)));
+        loops
+    }
+
+    /// Finds what a clock planned that was ahead and was set back since. Without this a page that was planned then would
+    /// wait until the clock is there again. No loop with a row: the loops' own rows may be planned too late.
+    pub async fn check_clock(&self) -> anyhow::Result<()> {
+        let now = self.now();
+        for (key, every) in self.loops() {
+            let latest = super::deliver::after(now, every.saturating_add(SLACK));
+            if self.store.pull_in_loop(&key, latest, now).await? {
+                tracing::warn!(key, "a loop was planned by a clock that was ahead; it runs now");
+            }
+        }
+        let after = super::deliver::after(now, SLACK);
+        for (id, at) in self.store.decided_after(after, MAX_SET_BACK).await? {
+            self.set_back(id, at).await?;
+        }
+        Ok(())
+    }
+
+    async fn set_back(&self, id: IncidentId, at: Timestamp) -> anyhow::Result<()> {
+        let Some(stored) = self.store.incident(id).await? else { return Ok(()) };
+        let now = self.now();
+        let by = at.duration_since(now);
+        let Ok(ahead) = Duration::try_from(by) else { return Ok(()) };
+        let by_ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        let decision = self.decide(&stored.incident, vec![Command::SetBack(ahead)], now)?;
+        let mut changes = Changes { pulled_in: Some((id, by_ms)), ..Changes::default() };
+        include(&mut changes, Some(&stored.incident), &decision, Some(stored.version), now);
+        tracing::warn!(incident.id = %id, ahead_ms = by_ms, "decided by a clock that was ahead; what it planned comes as much earlier");
+        match self.store.commit(changes, now).await {
+            // Something happened to it meanwhile, by the clock of now.
+            Ok(()) | Err(store::Error::Conflict) => Ok(()),
+            Err(other) => Err(other.into()),
+        }
+    }
+
     /// Makes sure that every loop has its row.
     pub async fn plant_loops(&self) -> Result<(), crate::store::Error> {
         let now = self.now();
@@ -30,12 +82,8 @@ impl Engine {
             payload: serde_json::json!({}),
             repeat: Repeat::Keep,
         };
-        let mut jobs: Vec<NewJob> = LOOPS.iter().map(|(key, _)| row(key, "periodic")).collect();
-        if self.options.dead_man.is_some() {
-            jobs.push(row(dead_man::LOOP, "periodic"));
-        }
-        let asked = self.options.sources.iter().filter(|(_, s)| !s.alertmanagers.is_empty());
-        jobs.extend(asked.map(|(name, _)| row(&format!("{}{name}", reconcile::KEY), "periodic")));
+        let mut jobs: Vec<NewJob> =
+            self.loops().iter().map(|(key, _)| row(key, "periodic")).collect();
         if self.channels.transport("matrix").is_some() {
             jobs.push(row("sync:matrix", "sync"));
         }

@@ -66,6 +66,9 @@ impl Engine {
         let stop = tasks.stop().clone();
         tasks.spawn("engine.gauges", async move {
             while !stop.draining.is_cancelled() {
+                if let Err(error) = engine.check_clock().await {
+                    tracing::debug!(error = format!("{error:#}"), "the clock is looked at again");
+                }
                 if let Err(error) = engine.set_gauges().await {
                     tracing::debug!(error = format!("{error:#}"), "the gauges keep their values");
                 }

@@ -3,12 +3,13 @@
 use jiff::Timestamp;
 
 use super::{
-    Connection, Error, JobEnd, NewJob, Progress, Result, Run, Sent, Store, db::give_way,
+    Connection, Error, JobEnd, NewJob, Progress, Result, Run, Sent, Store, ahead, db::give_way,
     deliveries, incidents, jobs, members, messages, millis, query, runs,
 };
 use crate::domain::{
     alert::Rejected,
     evidence::Evidence,
+    ids::IncidentId,
     incident::{Event, Incident, correlate::Member},
 };
 
@@ -48,6 +49,8 @@ pub struct Changes {
     pub jobs: Vec<NewJob>,
     /// Jobs that are not needed any more, by key; running ones are left to end.
     pub cancelled: Vec<String>,
+    /// An incident whose jobs come earlier by so many milliseconds.
+    pub pulled_in: Option<(IncidentId, i64)>,
     /// Named cursors.
     pub cursors: Vec<(String, String)>,
 }
@@ -135,6 +138,9 @@ async fn write(db: &mut Connection, changes: &Changes, now: Timestamp) -> Result
             .bind(value)
             .execute(&mut *db)
             .await?;
+    }
+    if let Some((incident, by)) = changes.pulled_in {
+        ahead::pull_in(db, incident, by, now).await?;
     }
     for key in &changes.cancelled {
         jobs::cancel(db, key).await?;

@@ -75,6 +75,8 @@ type Row = (i64, String, i64, Vec<u8>, i64, i64);
 
 /// How long a replica has a turn (a source's deliveries, a cluster's evidence) before it must say so again.
 const TURN: SignedDuration = SignedDuration::from_secs(4);
+/// A turn that ends later than this from now was taken by a clock that was ahead, milliseconds: it counts as over.
+const LATEST: i64 = 60_000;
 /// Sources looked at before a caller comes back for more.
 const TRIES: usize = 16;
 
@@ -94,9 +96,10 @@ enum Turn {
 }
 
 impl Turns {
-    fn is_ours(&self, name: &str, until: i64) -> bool {
+    /// A turn that ends later than a turn may was taken by a clock that was set back since.
+    fn is_ours(&self, name: &str, from: i64, latest: i64) -> bool {
         let turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.get(name).is_some_and(|ours| *ours >= until)
+        turns.get(name).is_some_and(|ours| (from..=latest).contains(ours))
     }
 
     fn set(&self, name: &str, until: i64) {
@@ -141,7 +144,7 @@ impl Store {
         let now = self.now();
         let end = now.saturating_add(TURN).unwrap_or(now);
         let half = now.saturating_add(TURN / 2).unwrap_or(now);
-        if !self.db.is_shared() || self.turns.is_ours(name, millis(half)) {
+        if !self.db.is_shared() || self.turns.is_ours(name, millis(half), millis(end)) {
             return Ok(Turn::Held);
         }
         if !self.take_turn(name, owner, millis(now), millis(end)).await? {
@@ -153,9 +156,9 @@ impl Store {
 
     async fn oldest_delivery(&self, owner: &str, now: i64) -> Result<Option<Row>> {
         let sql = "SELECT d.id, d.source, d.received_at, d.body, d.applied, d.attempts FROM deliveries d \
-                   WHERE d.state = 'new' AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.name = d.source AND l.owner <> $1 AND l.until_at > $2) \
+                   WHERE d.state = 'new' AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.name = d.source AND l.owner <> $1 AND l.until_at > $2 AND l.until_at <= $2 + $3) \
                    ORDER BY d.id LIMIT 1";
-        self.db.optional(query(sql).bind(owner).bind(now)).await
+        self.db.optional(query(sql).bind(owner).bind(now).bind(LATEST)).await
     }
 
     async fn take_turn(&self, name: &str, owner: &str, now: i64, until: i64) -> Result<bool> {
@@ -163,8 +166,8 @@ impl Store {
         let write = self.db.write(move |db| {
             Box::pin(async move {
                 let sql = "INSERT INTO leases (name, owner, until_at) VALUES ($1, $2, $4) ON CONFLICT (name) DO UPDATE \
-                           SET owner = excluded.owner, until_at = excluded.until_at WHERE leases.owner = excluded.owner OR leases.until_at <= $3";
-                let take = query(sql).bind(name).bind(owner).bind(now).bind(until);
+                           SET owner = excluded.owner, until_at = excluded.until_at WHERE leases.owner = excluded.owner OR leases.until_at <= $3 OR leases.until_at > $3 + $5";
+                let take = query(sql).bind(name).bind(owner).bind(now).bind(until).bind(LATEST);
                 Ok(take.execute(db).await? == 1)
             })
         });

@@ -3,6 +3,7 @@
 //! SQLite for one process, PostgreSQL for several; the SQL text is one for both ([`db`]). Several processes never agree by
 //! what they read: a version, a fence, a unique index or a row lock decides, and the loser loads and decides again.
 
+mod ahead;
 pub mod asked;
 pub mod backup;
 mod changed;

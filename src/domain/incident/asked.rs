@@ -107,6 +107,8 @@ pub struct Absence {
 impl Absence {
     /// One more answer without it.
     pub fn again(known: Option<Self>, now: Timestamp) -> Self {
+        // One from a clock that was ahead counts for nothing.
+        let known = known.filter(|known| known.since <= now);
         let Self { since, answers } = known.unwrap_or(Self { since: now, answers: 0 });
         Self { since, answers: answers.saturating_add(1) }
     }

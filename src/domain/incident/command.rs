@@ -273,6 +273,8 @@ pub enum Command {
     },
     /// Alertmanager knows its alerts.
     Found,
+    /// The clock was ahead of now by so much when it was decided last, and was set back since.
+    SetBack(Duration),
 }
 
 /// Why a person's command was not carried out; shown to them as it is.

@@ -169,6 +169,8 @@ pub enum Event {
     Stale { since: Timestamp },
     /// It knows them again.
     Found,
+    /// The clock that planned it was ahead by so much: what it planned comes as much earlier.
+    SetBack { by_ms: i64 },
     /// Every alert is over; it resolves then.
     Settling { until: Timestamp },
     /// An alert fired before it did.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Ack, Event, Incident, Line, MAX_ITEMS, MAX_LINES, NoWake, Resolution, Round, Status, Wake, show,
@@ -120,6 +120,7 @@ fn apply(state: &mut Incident, at: Timestamp, event: &Event) {
                 None => paused,
             };
         }
+        Event::SetBack { by_ms } => set_back(state, *by_ms),
         Event::Resolved { how, look_again, .. } => resolved(state, at, how, *look_again),
         Event::Reopened { .. } => reopened(state),
         Event::Mitigated { .. } => state.status = Status::Mitigated,
@@ -361,6 +362,23 @@ fn ack_wake(expires_at: Option<Timestamp>, remind_at: Option<Timestamp>) -> Wake
         (None, Some(expiry)) => Wake::AckExpiry(expiry),
         (None, None) => Wake::Never(NoWake::AckDoesNotExpire),
     }
+}
+
+fn set_back(state: &mut Incident, by_ms: i64) {
+    let by = SignedDuration::from_millis(by_ms);
+    let earlier = |at: Timestamp| at.saturating_sub(by).unwrap_or(at);
+    let wake =
+        |wake: &Wake| wake.due().map_or_else(|| wake.clone(), |due| moved(wake, earlier(due)));
+    state.wake = wake(&state.wake);
+    state.paused = state.paused.take().map(|paused| Box::new(wake(&paused)));
+    if let Some(round) = &mut state.round {
+        round.started_at = earlier(round.started_at);
+    }
+    if let Some(ack) = &mut state.ack {
+        ack.at = earlier(ack.at);
+        ack.expires_at = ack.expires_at.map(earlier);
+    }
+    state.resolved_at = state.resolved_at.map(earlier);
 }
 
 fn resolved(state: &mut Incident, at: Timestamp, how: &Resolution, look_again: Option<Timestamp>) {

@@ -84,6 +84,10 @@ pub fn line(event: &Event) -> Option<String> {
             "Alertmanager has not known its alerts since {}: paging goes on until a person resolves it",
             clock(*since)
         ),
+        Event::SetBack { by_ms } => format!(
+            "our clock was ahead by {} and was set back: what was planned comes as much earlier",
+            duration(SignedDuration::from_millis(*by_ms))
+        ),
         Event::Found => "Alertmanager knows its alerts again".to_owned(),
         Event::Settling { until } => {
             format!("all alerts are over; resolves at {} unless one fires again", clock(*until))

@@ -543,6 +543,10 @@ fn any_command() -> impl Strategy<Value = Command> {
         1 => (0u64..4, 0u64..4).prop_map(|(open, more)| Command::Resize(storm::Size {
             members: open + more, open, severity: Some(Severity::P1), ..storm::Size::default() })),
         1 => Just(Command::Unsuppress { reason: "gone".to_owned() }),
+        1 => (1u64..100).prop_map(|m| Command::SetBack(std::time::Duration::from_secs(m * 60))),
+        1 => Just(Command::Found),
+        1 => Just(Command::Stale { since: "2026-11-23T04:00:00Z".parse().unwrap() }),
+        1 => Just(Command::Missing { ended: 1 }),
         1 => (1i64..100).prop_map(|m| Command::Snooze {
             by: who("ana"), until: "2026-11-23T05:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_mins(m) }),
     ]

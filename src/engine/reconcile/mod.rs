@@ -41,7 +41,7 @@ use crate::{
 /// A source's loop is `periodic:reconcile:<source>`.
 pub(super) const KEY: &str = "periodic:reconcile:";
 /// Between polls.
-const EVERY: Duration = Duration::from_mins(1);
+pub(super) const EVERY: Duration = Duration::from_mins(1);
 /// After the end of a silence.
 const AFTER_END: Duration = Duration::from_secs(1);
 /// Younger instances may not have been told of every alert.

@@ -4,6 +4,7 @@
 //! time pass second by second and runs what is due, as the daemon would.
 
 mod cards;
+mod clock;
 mod crash;
 mod delivery;
 mod identity;

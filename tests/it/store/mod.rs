@@ -1,5 +1,6 @@
 //! The store's story: every verb, on every database, with a clock in hand. What holds of one must hold of all.
 
+mod ahead;
 mod asked;
 pub mod backend;
 mod deliveries;

@@ -139,6 +139,10 @@ impl<'a> Deciding<'a> {
                     self.push(Event::Stale { since });
                 }
             }
+            Command::SetBack(by) => {
+                let by_ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+                self.push(Event::SetBack { by_ms });
+            }
             Command::Found => {
                 if self.state.stale.is_some() {
                     self.push(Event::Found);

@@ -1,0 +1,53 @@
+//! A clock that was ahead and was set back leaves things planned too late. Here they are found, and planned as much earlier.
+
+use jiff::Timestamp;
+
+use super::{Connection, Result, Store, instant, millis, query};
+use crate::domain::ids::IncidentId;
+
+/// Plans an incident's jobs earlier by `by` milliseconds, not before `now`. Its wake-up follows its state.
+pub(super) async fn pull_in(
+    db: &mut Connection,
+    incident: IncidentId,
+    by: i64,
+    now: Timestamp,
+) -> Result<()> {
+    let sql = "UPDATE jobs SET due_at = CASE WHEN due_at - $2 < $3 THEN $3 ELSE due_at - $2 END \
+               WHERE incident_id = $1 AND kind <> 'wake' AND state = 'ready' AND due_at > $3";
+    query(sql).bind(incident.0).bind(by).bind(millis(now)).execute(db).await?;
+    Ok(())
+}
+
+impl Store {
+    /// Incidents that will wake, and whose last event was decided later than `now`; and when that was. At most `limit`.
+    pub async fn decided_after(
+        &self,
+        now: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<(IncidentId, Timestamp)>> {
+        let sql = "SELECT id, at FROM (SELECT i.id AS id, (SELECT t.at FROM timeline t WHERE t.incident_id = i.id ORDER BY t.seq DESC LIMIT 1) AS at \
+                   FROM incidents i WHERE i.wake_at IS NOT NULL) AS last WHERE at > $1 ORDER BY id LIMIT $2";
+        let rows: Vec<(i64, i64)> = self.db.all(query(sql).bind(millis(now)).bind(limit)).await?;
+        Ok(rows.into_iter().map(|(id, at)| (IncidentId(id), instant(at))).collect())
+    }
+
+    /// Plans a loop for `now` that is planned for later than `latest`; true when it was.
+    pub async fn pull_in_loop(&self, key: &str, latest: Timestamp, now: Timestamp) -> Result<bool> {
+        let (key, latest, now) = (key.to_owned(), millis(latest), millis(now));
+        let asked = "SELECT id FROM jobs WHERE job_key = $1 AND state = 'ready' AND due_at > $2";
+        let late: Vec<(i64,)> = self.db.all(query(asked).bind_key(&key).bind(latest)).await?;
+        if late.is_empty() {
+            return Ok(false);
+        }
+        let write = self.db.write(move |db| {
+            Box::pin(async move {
+                let sql = "UPDATE jobs SET due_at = $3 WHERE job_key = $1 AND state = 'ready' AND due_at > $2";
+                let rows = query(sql).bind_key(&key).bind(latest).bind(now).execute(db).await?;
+                Ok(rows > 0)
+            })
+        });
+        let pulled = write.await?;
+        self.changed.here();
+        Ok(pulled)
+    }
+}

@@ -1,0 +1,66 @@
+//! A wall clock that is wrong: ahead and set back, or years off. A page is never later for it.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::*;
+
+/// The clock is ahead by this while the incident opens.
+async fn opened_ahead(by: SignedDuration) -> Rig {
+    let rig = Rig::new().await;
+    rig.app.engine.plant_loops().await.unwrap();
+    rig.app.pump_until_quiet().await;
+    let right: Timestamp = rig.app.engine.now();
+    rig.app.hand.set_wall(right + by);
+    alert(&rig.app, "firing", &[("severity", "critical")], 0).await;
+    assert_eq!(rig.pages(ANA), 1);
+    rig.app.hand.set_wall(right);
+    rig
+}
+
+#[tokio::test]
+async fn what_a_clock_planned_that_was_ahead_comes_when_it_would_have_come() {
+    for hours in [1, 24 * 365 * 10] {
+        let rig = opened_ahead(SignedDuration::from_hours(hours)).await;
+        rig.app.engine.check_clock().await.unwrap();
+        rig.app.pump_until_quiet().await;
+        // The next step is five minutes after the first.
+        rig.live(285).await;
+        assert_eq!(rig.pages(RAJ), 0);
+        rig.live(30).await;
+        assert_eq!(rig.pages(RAJ), 1, "{}", history(&rig.app, 1).await);
+        let said = history(&rig.app, 1).await;
+        assert!(said.contains("our clock was ahead by"), "{said}");
+        rig.app.engine.check_clock().await.unwrap();
+        let said = history(&rig.app, 1).await;
+        assert_eq!(said.matches("our clock was ahead").count(), 1, "once is enough: {said}");
+        assert_sound(&rig.app).await;
+    }
+}
+
+#[tokio::test]
+async fn loops_and_the_lines_of_a_persons_rules_come_in_time_too() {
+    let rig = opened_ahead(SignedDuration::from_hours(48)).await;
+    rig.app.engine.check_clock().await.unwrap();
+    rig.app.pump_until_quiet().await;
+    // Ana's second line: by console, two minutes after the first.
+    let pages = || rig.app.console().matches(">>> PAGE for Ana Lima").count();
+    assert_eq!(pages(), 0);
+    rig.live(130).await;
+    assert_eq!(pages(), 1);
+    assert_sound(&rig.app).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_was_behind_and_is_set_right_loses_nothing() {
+    let rig = Rig::new().await;
+    let right: Timestamp = rig.app.engine.now();
+    rig.app.hand.set_wall(right - SignedDuration::from_hours(24 * 365 * 10));
+    alert(&rig.app, "firing", &[("severity", "critical")], 0).await;
+    rig.app.hand.set_wall(right);
+    rig.app.engine.check_clock().await.unwrap();
+    rig.app.pump_until_quiet().await;
+    // The step of now is the last one, which pages both.
+    assert_eq!((rig.pages(ANA), rig.pages(RAJ)), (2, 2), "{}", history(&rig.app, 1).await);
+    rig.live(3).await;
+    assert_sound(&rig.app).await;
+}

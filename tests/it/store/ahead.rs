@@ -1,0 +1,65 @@
+//! What a clock planned that was ahead is found and planned earlier.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use paramedic::{
+    domain::ids::IncidentId,
+    store::{Changes, NewJob, Repeat},
+};
+
+use super::{
+    backend::{Shop, on_every_backend},
+    incident, saved,
+};
+
+on_every_backend!(
+    incidents_decided_by_a_clock_that_was_ahead_are_found_and_their_jobs_come_earlier,
+    a_loop_that_is_planned_too_late_is_planned_for_now,
+    a_turn_taken_by_a_clock_that_was_ahead_is_over,
+);
+
+async fn incidents_decided_by_a_clock_that_was_ahead_are_found_and_their_jobs_come_earlier(
+    shop: Shop,
+) {
+    let now = shop.store.now();
+    let ahead = now + SignedDuration::from_hours(1);
+    shop.commit(saved(&incident(1, "k1", now))).await.unwrap();
+    shop.store.commit(saved(&incident(2, "k2", ahead)), ahead).await.unwrap();
+    let found = shop.store.decided_after(now, 10).await.unwrap();
+    assert_eq!(found, [(IncidentId(2), ahead)]);
+    let due = ahead + SignedDuration::from_mins(2);
+    let job = NewJob { incident: Some(IncidentId(2)), due, ..shop.job("later", Repeat::Keep) };
+    let pulled_in = Some((IncidentId(2), 3_600_000));
+    shop.commit(Changes { jobs: vec![job], ..Changes::default() }).await.unwrap();
+    shop.commit(Changes { pulled_in, ..Changes::default() }).await.unwrap();
+    assert_eq!(shop.store.next_due().await.unwrap(), Some(now + SignedDuration::from_mins(2)));
+}
+
+async fn a_loop_that_is_planned_too_late_is_planned_for_now(shop: Shop) {
+    let now = shop.store.now();
+    let latest = now + SignedDuration::from_mins(1);
+    let due = now + SignedDuration::from_hours(1);
+    let job = NewJob { due, ..shop.job("periodic:x", Repeat::Keep) };
+    shop.commit(Changes { jobs: vec![job], ..Changes::default() }).await.unwrap();
+    assert!(shop.store.pull_in_loop("periodic:x", latest, now).await.unwrap());
+    assert_eq!(shop.store.next_due().await.unwrap(), Some(now));
+    assert!(!shop.store.pull_in_loop("periodic:x", latest, now).await.unwrap());
+    assert!(!shop.store.pull_in_loop("periodic:y", latest, now).await.unwrap());
+}
+
+async fn a_turn_taken_by_a_clock_that_was_ahead_is_over(shop: Shop) {
+    if !shop.is_shared() {
+        // One process has every turn.
+        assert!(shop.store.has_turn("recorder/prod", "a").await.unwrap());
+        return;
+    }
+    let other = shop.replica().await;
+    shop.hand.advance(Duration::from_hours(2));
+    let right = shop.clock.now() - SignedDuration::from_hours(1);
+    assert!(shop.store.has_turn("recorder/prod", "a").await.unwrap());
+    assert!(!other.has_turn("recorder/prod", "b").await.unwrap());
+    shop.hand.set_wall(right);
+    assert!(other.has_turn("recorder/prod", "b").await.unwrap(), "it is an hour old");
+    assert!(!shop.store.has_turn("recorder/prod", "a").await.unwrap());
+}
