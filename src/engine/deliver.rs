@@ -16,6 +16,7 @@ use crate::{
         schedule::PersonId,
     },
     notify::{Class, Delivery, Message, Outcome, Page, Receipt},
+    ops::guard::{Guard, is_away},
     store::{Again, Job, JobEnd, NewJob, Repeat, Sent},
 };
 
@@ -77,7 +78,7 @@ impl Engine {
             let again = Again::later(until, "every alert is over; waiting");
             return Ok(self.end_job(JobEnd { again: Some(again), ..end }).await?);
         }
-        if !incident.is_paging(order.page.round) {
+        if !incident.is_paging(order.page.round) && !is_away(Guard::LastLook) {
             return self.not_needed(job, order, &incident, end).await;
         }
         let earlier = self.store.message(&order.key).await?;
