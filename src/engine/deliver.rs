@@ -16,6 +16,7 @@ use crate::{
         schedule::PersonId,
     },
     notify::{Class, Delivery, Message, Outcome, Page, Receipt},
+    ops::guard::{Guard, is_away},
     store::{Again, Job, JobEnd, NewJob, Repeat, Sent},
 };
 
@@ -88,7 +89,7 @@ impl Engine {
             let again = order.kept(Again::later(until, "every alert is over, or muted; waiting"));
             return Ok(self.end_job(JobEnd { again: Some(again), ..end }).await?);
         }
-        if !incident.is_paging(order.page.round) {
+        if !incident.is_paging(order.page.round) && !is_away(Guard::LastLook) {
             return self.not_needed(job, order, &incident, end).await;
         }
         let earlier = self.store.message(&order.key).await?;

@@ -25,7 +25,10 @@ use crate::{
         self, Kind,
         http::{Client, HeaderName, HeaderValue, Request, Response, Url},
     },
-    ops::clock::Clock,
+    ops::{
+        clock::Clock,
+        guard::{Guard, is_away},
+    },
 };
 
 /// What receivers check.
@@ -64,7 +67,10 @@ impl Notifier for Webhook {
     async fn send(&self, delivery: &Delivery<'_>) -> Result {
         let url = url(delivery.address)?;
         let now = self.clock.now();
-        let id = id(delivery.key);
+        let mut id = id(delivery.key);
+        if is_away(Guard::Key) {
+            id.push_str(&format!("~{}", now.as_millisecond()));
+        }
         let body = body(delivery, now);
         let seconds = now.as_second().to_string();
         let signature = self.sign(&id, &seconds, &body);

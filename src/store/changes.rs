@@ -6,11 +6,14 @@ use super::{
     Connection, Error, JobEnd, NewJob, Progress, Result, Run, Sent, Store, ahead, db::give_way,
     deliveries, incidents, jobs, members, messages, millis, query, runs,
 };
-use crate::domain::{
-    alert::Rejected,
-    evidence::Evidence,
-    ids::IncidentId,
-    incident::{Event, Incident, correlate::Member},
+use crate::{
+    domain::{
+        alert::Rejected,
+        evidence::Evidence,
+        ids::IncidentId,
+        incident::{Event, Incident, correlate::Member},
+    },
+    ops::guard::{Guard, is_away},
 };
 
 /// An incident's new state.
@@ -72,7 +75,16 @@ impl Changes {
 impl Store {
     /// Commits `changes`, decided at `now`.
     pub async fn commit(&self, changes: Changes, now: Timestamp) -> Result<()> {
-        let changes = std::sync::Arc::new(changes.in_order());
+        let (mut changes, mut apart) = (changes.in_order(), Changes::default());
+        if is_away(Guard::Outbox) {
+            apart.jobs = std::mem::take(&mut changes.jobs);
+        }
+        self.commit_all(changes, now).await?;
+        if apart.jobs.is_empty() { Ok(()) } else { self.commit_all(apart, now).await }
+    }
+
+    async fn commit_all(&self, changes: Changes, now: Timestamp) -> Result<()> {
+        let changes = std::sync::Arc::new(changes);
         for times in 0..ATTEMPTS {
             let changes = std::sync::Arc::clone(&changes);
             let write = self.db.write(move |db| {

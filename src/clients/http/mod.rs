@@ -6,6 +6,8 @@
 
 mod guard;
 mod outcome;
+#[cfg(feature = "simulation")]
+pub mod sim;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -94,6 +96,20 @@ impl Client {
         let Request { method, url, headers, body, timeout, max_bytes, operation, trust } = request;
         self.check(&url, &headers, trust)
             .map_err(|(kind, why)| Error::new(kind, &operation, why))?;
+        #[cfg(feature = "simulation")]
+        if let Some(network) = sim::network(&url) {
+            return network(Request {
+                method,
+                url,
+                headers,
+                body,
+                timeout,
+                max_bytes,
+                operation,
+                trust,
+            })
+            .await;
+        }
         let client = match trust {
             Trust::Configured => &self.configured,
             Trust::Untrusted => &self.untrusted,

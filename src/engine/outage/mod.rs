@@ -132,6 +132,17 @@ impl Watcher {
         }
     }
 
+    /// Looks for ever.
+    pub async fn watch(mut self) {
+        loop {
+            self.turn().await;
+            // One that hangs has waited its tick already.
+            if self.probe.is_none() {
+                self.engine.clock.sleep(TICK).await;
+            }
+        }
+    }
+
     /// One look, and what there is to say after it. Ends within one tick, and longer only while it talks to people.
     pub async fn turn(&mut self) {
         let written = self.look().await;
@@ -269,20 +280,11 @@ async fn probe(engine: Engine, anew: bool) -> store::Result<Option<Brief>> {
 impl Engine {
     /// Starts to look at the store.
     pub(super) fn watch_store(&self, tasks: &Tasks) {
-        let (mut watcher, clock) = (Watcher::new(self), self.clock.clone());
+        let watcher = Watcher::new(self);
         let stop = tasks.stop().draining.clone();
         tasks.spawn("engine.outage", async move {
-            let looks = async {
-                loop {
-                    watcher.turn().await;
-                    // One that hangs has waited its tick already.
-                    if watcher.probe.is_none() {
-                        clock.sleep(TICK).await;
-                    }
-                }
-            };
             tokio::select! {
-                () = looks => {}
+                () = watcher.watch() => {}
                 () = stop.cancelled() => {}
             }
             Ok(())

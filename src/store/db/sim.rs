@@ -80,6 +80,19 @@ impl World {
         self.released.send_modify(|times| *times += 1);
     }
 
+    /// Returns when everything that was asked before is done and answered.
+    pub async fn settled(&self) -> Result<()> {
+        self.writer.run_last(|_| Box::pin(async { Ok(()) })).await
+    }
+
+    /// Looks at, or changes, what no store would: for triggers that keep a history, and their rows.
+    pub async fn ask<T>(&self, sql: &'static str) -> Result<Vec<T>>
+    where
+        T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin + 'static,
+    {
+        self.all(super::query(sql)).await
+    }
+
     /// Writes that stall now.
     pub fn stalling(&self) -> usize {
         self.released.receiver_count()

@@ -202,7 +202,15 @@ impl Writer {
 
     /// The same, when nothing else waits.
     pub async fn write_last<T: Send + 'static>(&self, work: Work<T>) -> Result<T> {
-        queued(&self.last, |db| Box::pin(transaction(db, work))).await
+        self.run_last(|db| Box::pin(transaction(db, work))).await
+    }
+
+    /// Runs `work` on the connection when nothing else waits, outside of any transaction.
+    pub async fn run_last<T: Send + 'static>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        queued(&self.last, work).await
     }
 
     /// Moves the write-ahead log into the file and empties it: rows deleted since are in neither any more.

@@ -1,0 +1,285 @@
+//! A replica: a real engine, and its futures, which nobody polls but the driver. Dropped in the middle, it died there.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use futures::future::LocalBoxFuture;
+use paramedic::{
+    cli::wire::{Parts, wire},
+    clients::http::{Client, Guard},
+    config::Config,
+    domain::{ids::IncidentId, incident::Who},
+    engine::{
+        Engine, Inner, Shared, channels::Channels, correlate::Applied, outage::Outage,
+        outage::Watcher, recorder::Recorder, teams::NamespaceTeams,
+    },
+    notify::{
+        Channel,
+        console::Console,
+        webhook::{Webhook, WebhookSettings},
+    },
+    ops::{clock::Clock, lifecycle::Tasks},
+    store::{Job, Settings, Store, sim::World},
+};
+
+const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+const CONFIG: &str = "
+default_policy: data
+webhook: { secret: { env: HOOK } }
+channels: { ops: { webhook: 'http://phone.sim/ops' } }
+sources: { default: { receiver: paramedic, alertmanagers: ['http://am.sim'] } }
+";
+const ONCALL: &str = "
+people:
+  - { id: ana, name: Ana Lima, contacts: { webhook: 'http://phone.sim/ana' }, notify: { default: [ { at: 0m, by: [webhook] } ] } }
+  - { id: raj, name: Raj Patel, contacts: { webhook: 'http://phone.sim/raj' }, notify: { default: [ { at: 0m, by: [webhook] } ] } }
+schedules:
+  - { id: primary, time_zone: UTC, layers: [ { rotate: weekly, handoff: 'Mon 09:00', since: 2026-01-05, people: [ana] } ] }
+policies:
+  - id: data
+    steps: [ { at: 0m, page: ['schedule:primary'] }, { at: 3m, page: ['person:raj'] } ]
+    then: { page: ['person:ana', 'person:raj'], every: 5m }
+    ack_expires: { P0: 15m, P1: 15m, P2: 15m }
+";
+
+/// What all replicas have in common; made once, because playbooks take long to read.
+pub struct Plan {
+    engine: Engine,
+    config: Config,
+}
+
+impl Plan {
+    pub async fn new(clock: Clock, tasks: &Tasks) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("paramedic.yaml"), CONFIG).unwrap();
+        std::fs::write(path("oncall.yaml"), ONCALL).unwrap();
+        let name = format!("plan-{}", folder.path().display());
+        let _world = World::begin(&name, tasks).await.unwrap();
+        let env = [
+            ("HOOK", SECRET.to_owned()),
+            ("PARAMEDIC__STORE__URL", format!("sim:{name}")),
+            ("PARAMEDIC__ONCALL__DIR", path("oncall.yaml").display().to_string()),
+        ];
+        let env = env.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let config = Config::load(Some(&path("paramedic.yaml")), env).unwrap();
+        let console = Console::new(std::io::sink(), false);
+        let parts = Parts { clock, console, clusters: vec![] };
+        let engine = wire(&config, parts, tasks).await.unwrap().engine;
+        Self { engine, config }
+    }
+
+    /// A process starts; it may fail, as the store may.
+    async fn starts(plan: Arc<Self>, clock: Clock, world: String, owner: String) -> Option<Engine> {
+        let settings = Settings::at(format!("sim:{world}"));
+        let store = Store::open(&settings, clock.clone(), &Tasks::default()).await.ok()?;
+        let http = Client::new(Guard::default()).unwrap();
+        let secrets = WebhookSettings { secrets: vec![SECRET.to_owned().into()] };
+        let webhook = Webhook::new(http.clone(), &secrets, clock.clone()).unwrap();
+        let mut channels = Channels::new([Channel::Webhook(webhook)], &clock);
+        assert!(channels.add("ops", "webhook", "http://phone.sim/ops"));
+        let clusters = plan.engine.clusters.clone();
+        let (recorder, time) = (&plan.config.recorder, clock.clone());
+        let recorder = Recorder::new(recorder, &clusters, store.clone(), time, owner.clone());
+        let engine = Engine::new(Inner {
+            recorder,
+            options: plan.engine.options.clone(),
+            catalog: Shared::from(plan.engine.catalog.get()),
+            oncall: Shared::from(plan.engine.oncall.get()),
+            clusters,
+            wrong_files: Shared::default(),
+            namespace_teams: NamespaceTeams::new(std::iter::empty()),
+            channels,
+            owner,
+            outage: Outage::new(clock.monotonic()),
+            started_at: clock.now(),
+            http,
+            clock,
+            store,
+        });
+        engine.plant_loops().await.ok()?;
+        Some(engine)
+    }
+}
+
+/// What an actor was for, and what came of it.
+pub enum Done {
+    Started(Option<Box<Engine>>),
+    Applied,
+    Claimed(Vec<Job>),
+    Ran,
+    /// A webhook, answered 2xx or not.
+    Took(u64, bool),
+    /// A person's ack went through, or not.
+    Acked(String),
+}
+
+/// Which loop of a process an actor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Start,
+    Watch,
+    Apply,
+    Claim(usize),
+    Job,
+    Intake(u64),
+    Person,
+}
+
+/// Wakes by raising a flag.
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// One future of a process.
+pub struct Actor {
+    pub role: Role,
+    pub name: String,
+    pub job: Option<(String, i64)>,
+    flag: Arc<Flag>,
+    future: LocalBoxFuture<'static, Done>,
+}
+
+impl Actor {
+    fn new(role: Role, name: String, future: impl Future<Output = Done> + 'static) -> Self {
+        let flag = Arc::new(Flag(AtomicBool::new(true)));
+        Self { role, name, job: None, flag, future: Box::pin(future) }
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.flag.0.load(Ordering::SeqCst)
+    }
+
+    pub fn poll(&mut self) -> Poll<Done> {
+        self.flag.0.store(false, Ordering::SeqCst);
+        let waker = Waker::from(Arc::clone(&self.flag));
+        Pin::new(&mut self.future).poll(&mut Context::from_waker(&waker))
+    }
+}
+
+/// A process, alive or not.
+pub struct Replica {
+    pub number: usize,
+    lives: u32,
+    pub engine: Option<Engine>,
+    pub actors: Vec<Actor>,
+    /// It stands still until then.
+    pub frozen: Duration,
+    /// It does not look for work before.
+    pub looks: Duration,
+    /// It starts then, if it is dead.
+    pub starts: Duration,
+}
+
+impl Replica {
+    pub fn new(number: usize) -> Self {
+        let zero = Duration::ZERO;
+        Self {
+            number,
+            lives: 0,
+            engine: None,
+            actors: vec![],
+            frozen: zero,
+            looks: zero,
+            starts: zero,
+        }
+    }
+
+    pub fn has(&self, role: Role) -> bool {
+        self.actors.iter().any(|actor| actor.role == role)
+    }
+
+    pub fn start(&mut self, plan: &Arc<Plan>, clock: &Clock, world: &str) {
+        self.lives += 1;
+        let owner = format!("r{}.{}", self.number, self.lives);
+        let starts = Plan::starts(Arc::clone(plan), clock.clone(), world.to_owned(), owner.clone());
+        let start = async move { Done::Started(starts.await.map(Box::new)) };
+        self.actors.push(Actor::new(Role::Start, owner, start));
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.engine.is_none() && self.actors.is_empty()
+    }
+
+    /// It lives.
+    pub fn lives(&mut self, engine: Engine) {
+        let watcher = Watcher::new(&engine);
+        let watch = async move {
+            watcher.watch().await;
+            Done::Ran
+        };
+        self.actors.push(Actor::new(Role::Watch, "watch".to_owned(), watch));
+        self.engine = Some(engine);
+    }
+
+    /// Dies at once; the webhooks that it held.
+    pub fn die(&mut self) -> Vec<u64> {
+        self.engine = None;
+        let held = self.actors.drain(..).filter_map(|actor| match actor.role {
+            Role::Intake(id) => Some(id),
+            Role::Start | Role::Watch | Role::Apply | Role::Claim(_) | Role::Job | Role::Person => {
+                None
+            }
+        });
+        held.collect()
+    }
+
+    pub fn apply(&mut self) {
+        let Some(engine) = self.engine.clone().filter(|_| !self.has(Role::Apply)) else { return };
+        let apply = async move {
+            while matches!(engine.apply_next().await, Ok(Applied::One)) {}
+            Done::Applied
+        };
+        self.actors.push(Actor::new(Role::Apply, "apply".to_owned(), apply));
+    }
+
+    pub fn claim(&mut self, lane: usize) {
+        let role = Role::Claim(lane);
+        let Some(engine) = self.engine.clone().filter(|_| !self.has(role)) else { return };
+        let claim = async move { Done::Claimed(engine.claim_lane(lane).await.unwrap_or_default()) };
+        self.actors.push(Actor::new(role, format!("claim {lane}"), claim));
+    }
+
+    pub fn run(&mut self, job: Job) {
+        let Some(engine) = self.engine.clone() else { return };
+        let (name, claimed) = (format!("{} #{}", job.key, job.fence), (job.key.clone(), job.fence));
+        let run = async move {
+            engine.run_leased(job).await;
+            Done::Ran
+        };
+        let mut actor = Actor::new(Role::Job, name, run);
+        actor.job = Some(claimed);
+        self.actors.push(actor);
+    }
+
+    pub fn take_in(&mut self, id: u64, body: Vec<u8>) {
+        let Some(engine) = self.engine.clone() else { return };
+        let take = async move {
+            let taken = engine.check_backlog().await.is_ok()
+                && engine.take_in("default".to_owned(), body).await.is_ok();
+            Done::Took(id, taken)
+        };
+        self.actors.push(Actor::new(Role::Intake(id), format!("webhook {id}"), take));
+    }
+
+    pub fn ack(&mut self, incident: IncidentId, round: i64, person: &str) {
+        let Some(engine) = self.engine.clone() else { return };
+        let who = Who { id: String::new(), name: person.to_owned(), via: "api".to_owned() };
+        let ack = async move {
+            let said = engine.ack(incident, Some(round), who).await;
+            Done::Acked(said.unwrap_or_else(|error| error.to_string()))
+        };
+        self.actors.push(Actor::new(Role::Person, format!("ack {incident}"), ack));
+    }
+}

@@ -1,0 +1,438 @@
+//! One run: a world with a store, replicas, an Alertmanager, a network and people, driven by one seed.
+//!
+//! Only this driver polls. After each poll the store's writer works off what it was asked, so a poll finds the same answers in
+//! every run of a seed. Time moves when nothing is left to do now, or, while there is chaos, a little before.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    task::Poll,
+    time::Duration,
+};
+
+use paramedic::{
+    domain::ids::IncidentId,
+    ops::{
+        clock::{self, Clock},
+        guard,
+        lifecycle::Tasks,
+    },
+    store::{
+        Settings, Store,
+        sim::{Fault, World},
+    },
+};
+
+use crate::{
+    alertmanager::Alertmanager,
+    network::Network,
+    oracle,
+    phone::{Page, Phone},
+    replica::{Done, Plan, Replica, Role},
+    rng::Rng,
+    trace::Trace,
+};
+
+/// When each run begins.
+pub const EPOCH: &str = "2026-11-23T03:00:00Z";
+/// How long faults are played.
+const CHAOS: Duration = Duration::from_mins(12);
+/// How long the world is left alone afterwards.
+const QUIET: Duration = Duration::from_mins(14);
+/// Polls at one instant, at most.
+const POLLS: usize = 20_000;
+
+/// How a run ended.
+pub struct Ended {
+    pub hash: u64,
+    pub faults: u64,
+    pub wrong: Vec<String>,
+    pub lines: Vec<String>,
+}
+
+/// What goes wrong how often; drawn from the seed.
+struct Rates {
+    kill: u64,
+    freeze: u64,
+    early: u64,
+    outage: u64,
+    silence: u64,
+}
+
+/// Faults of the store, in 10 000 writes, and until when it takes none.
+#[derive(Default)]
+struct Disk {
+    rate: u64,
+    full: bool,
+    played: u64,
+}
+
+pub struct Run {
+    rng: Rng,
+    rates: Rates,
+    clock: Clock,
+    hand: clock::Manual,
+    pub world: Arc<World>,
+    name: String,
+    pub store: Store,
+    plan: Arc<Plan>,
+    disk: Arc<Mutex<Disk>>,
+    disk_again: Duration,
+    pub replicas: Vec<Replica>,
+    pub network: Network,
+    pub am: Alertmanager,
+    pub phone: Phone,
+    people: BTreeMap<(Duration, u64), Page>,
+    pub trace: Trace,
+    chaos: bool,
+}
+
+/// Plays a seed, without one guard if one is named.
+pub fn play(seed: u64, away: Option<guard::Guard>) -> Ended {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    guard::take_away(away);
+    let ended = runtime.block_on(async {
+        let tasks = Tasks::default();
+        let mut run = Run::begin(seed, &tasks).await;
+        let mut wrong = run.drive().await;
+        wrong.extend(oracle::judge(&run).await);
+        run.replicas.iter_mut().for_each(|replica| drop(replica.die()));
+        tasks.stop().stopped.cancel();
+        let faults = run.trace.faults + run.disk.lock().unwrap().played;
+        Ended { hash: run.trace.hash, faults, wrong, lines: run.trace.lines }
+    });
+    guard::take_away(None);
+    ended
+}
+
+impl Run {
+    async fn begin(seed: u64, tasks: &Tasks) -> Self {
+        let mut rng = Rng::new(seed);
+        let epoch = EPOCH.parse().unwrap();
+        let (clock, hand) = Clock::manual(epoch);
+        let name = format!("{seed}-{:?}", std::thread::current().id());
+        let world = World::begin(&name, tasks).await.unwrap();
+        oracle::keep_history(&world).await;
+        let plan = Arc::new(Plan::new(clock.clone(), tasks).await);
+        let settings = Settings::at(format!("sim:{name}"));
+        let store = Store::open(&settings, clock.clone(), tasks).await.unwrap();
+        let level = |rng: &mut Rng, high| if rng.chance(3_000) { 0 } else { rng.between(1, high) };
+        let rates = Rates {
+            kill: level(&mut rng, 60),
+            freeze: level(&mut rng, 30),
+            early: level(&mut rng, 2_000),
+            outage: level(&mut rng, 30),
+            silence: level(&mut rng, 60),
+        };
+        let network = Network::start(rng.fork(), clock.clone());
+        network.state().rate = level(&mut rng, 3_000);
+        let disk = Arc::new(Mutex::new(Disk { rate: level(&mut rng, 300), ..Disk::default() }));
+        let (mut of_disk, told) = (rng.fork(), Arc::clone(&disk));
+        world.plan(move |_| told.lock().unwrap().fault(&mut of_disk));
+        let replicas = (0..rng.between(1, 3)).map(|n| Replica::new(usize::try_from(n).unwrap()));
+        Self {
+            replicas: replicas.collect(),
+            am: Alertmanager::start(rng.fork(), epoch),
+            rates,
+            clock,
+            hand,
+            world,
+            name,
+            store,
+            plan,
+            disk,
+            network,
+            disk_again: Duration::ZERO,
+            phone: Phone::default(),
+            people: BTreeMap::new(),
+            trace: Trace::new(),
+            chaos: true,
+            rng,
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// Chaos, then peace; what went wrong with the driving itself.
+    async fn drive(&mut self) -> Vec<String> {
+        while self.now() < CHAOS + QUIET {
+            if self.chaos && self.now() >= CHAOS {
+                self.make_peace();
+            }
+            if let Err(why) = self.instant().await {
+                return vec![why];
+            }
+            self.advance().await;
+        }
+        vec![]
+    }
+
+    fn make_peace(&mut self) {
+        self.trace.note("peace");
+        (self.chaos, self.am.lively) = (false, false);
+        let mut disk = self.disk.lock().unwrap();
+        (disk.rate, disk.full) = (0, false);
+        drop(disk);
+        let mut network = self.network.state();
+        (network.rate, network.partition) = (0, Duration::ZERO);
+        drop(network);
+        self.world.release();
+        let now = self.now();
+        for replica in &mut self.replicas {
+            (replica.frozen, replica.starts) = (now, replica.starts.min(now));
+        }
+    }
+
+    /// Everything that happens now.
+    async fn instant(&mut self) -> Result<(), String> {
+        self.trace.now = self.now();
+        self.outside();
+        if self.chaos {
+            self.trouble();
+        }
+        for replica in &mut self.replicas {
+            if replica.is_dead() && replica.starts <= self.clock.monotonic() {
+                replica.start(&self.plan, &self.clock, &self.name);
+            }
+        }
+        self.look_for_work().await;
+        for _ in 0..POLLS {
+            let now = self.now();
+            let ready: Vec<(usize, usize)> = self
+                .replicas
+                .iter()
+                .enumerate()
+                .filter(|(_, replica)| replica.frozen <= now)
+                .flat_map(|(r, replica)| {
+                    replica
+                        .actors
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, a)| a.is_ready())
+                        .map(move |(a, _)| (r, a))
+                })
+                .collect();
+            if ready.is_empty() {
+                return Ok(());
+            }
+            let (r, a) = ready[self.rng.index(ready.len())];
+            self.poll(r, a).await;
+            if self.chaos && self.rng.chance(self.rates.kill) && self.rng.chance(1_000) {
+                self.kill(r);
+            }
+            if self.chaos && self.rng.chance(self.rates.early) && self.rng.chance(500) {
+                return Ok(());
+            }
+        }
+        Err(format!("at {:?} it never comes to rest", self.now()))
+    }
+
+    async fn poll(&mut self, r: usize, a: usize) {
+        let actor = &mut self.replicas[r].actors[a];
+        self.network.state().current.clone_from(&actor.job);
+        let polled = actor.poll();
+        self.network.state().current = None;
+        self.world.settled().await.unwrap();
+        for fault in std::mem::take(&mut self.network.state().faults) {
+            self.trace.fault(&format!("r{r} {fault}"));
+        }
+        let Poll::Ready(done) = polled else { return };
+        let actor = self.replicas[r].actors.remove(a);
+        let (name, now) = (actor.name.clone(), self.now());
+        match done {
+            Done::Started(Some(engine)) => {
+                self.trace.note(&format!("r{r} {name} started"));
+                self.replicas[r].lives(*engine);
+            }
+            Done::Started(None) => self.replicas[r].starts = now + Duration::from_secs(1),
+            Done::Applied => {}
+            Done::Claimed(jobs) => {
+                for job in jobs {
+                    self.trace.note(&format!(
+                        "r{r} claims {} #{} attempt {}{}",
+                        job.key,
+                        job.fence,
+                        job.attempt,
+                        if job.unclear { " unclear" } else { "" }
+                    ));
+                    self.replicas[r].run(job);
+                }
+            }
+            Done::Ran => self.trace.note(&format!("r{r} ran {name}")),
+            Done::Took(id, taken) => {
+                self.trace
+                    .note(&format!("r{r} webhook {id}: {}", if taken { "200" } else { "503" }));
+                self.am.answered(id, taken, now);
+            }
+            Done::Acked(said) => self.trace.note(&format!("r{r} {name}: {said}")),
+        }
+    }
+
+    fn kill(&mut self, r: usize) {
+        let now = self.now();
+        self.trace.fault(&format!("r{r} KILLED"));
+        for id in self.replicas[r].die() {
+            self.am.answered(id, false, now);
+        }
+        self.replicas[r].starts = now + Duration::from_millis(self.rng.between(10, 40_000));
+    }
+
+    /// Alertmanager, the network, people.
+    fn outside(&mut self) {
+        let now = self.now();
+        let sent = self.am.step(now);
+        // Alertmanager hangs up on what it gave up, and the server drops the request.
+        for replica in &mut self.replicas {
+            replica.actors.retain(|actor| match actor.role {
+                Role::Intake(id) => self.am.waits_for(id),
+                Role::Start
+                | Role::Watch
+                | Role::Apply
+                | Role::Claim(_)
+                | Role::Job
+                | Role::Person => true,
+            });
+        }
+        for (id, body) in sent {
+            let alive: Vec<usize> = self
+                .replicas
+                .iter()
+                .filter(|r| r.engine.is_some() && r.frozen <= now)
+                .map(|r| r.number)
+                .collect();
+            let lost = self.chaos && self.rng.chance(self.network.state().rate / 2);
+            if lost || alive.is_empty() {
+                self.trace.note(&format!("webhook {id} finds nobody"));
+                self.am.answered(id, false, now);
+                continue;
+            }
+            let r = alive[self.rng.index(alive.len())];
+            self.trace.note(&format!("webhook {id} to r{r}"));
+            self.replicas[r].take_in(id, body);
+        }
+        let (am, phone, trace, rng, people) =
+            (&self.am, &mut self.phone, &mut self.trace, &mut self.rng, &mut self.people);
+        self.network.carry(now, |request| {
+            if request.url.host_str() == Some("am.sim") {
+                return am.answer(request);
+            }
+            let (answer, page) = phone.receive(request);
+            if let Some(page) = page {
+                trace.note(&format!(
+                    "{} is paged: {} round {} {}",
+                    page.person, page.incident, page.round, page.title
+                ));
+                if rng.chance(4_000) && page.incident.starts_with("INC-") {
+                    let at = now + Duration::from_millis(rng.between(1_000, 90_000));
+                    people.insert((at, rng.next()), page);
+                }
+            }
+            answer
+        });
+        while let Some(entry) = self.people.first_entry().filter(|entry| entry.key().0 <= now) {
+            let page = entry.remove();
+            let r = self.rng.index(self.replicas.len());
+            if let Ok(id) = page.incident.parse::<IncidentId>() {
+                self.replicas[r].ack(id, page.round, &page.person);
+            }
+        }
+    }
+
+    /// What goes wrong now, besides kills.
+    fn trouble(&mut self) {
+        let now = self.now();
+        let r = self.rng.index(self.replicas.len());
+        if self.rng.chance(self.rates.freeze) {
+            let long = Duration::from_millis(self.rng.between(500, 20_000));
+            self.trace.fault(&format!("r{r} FROZEN for {long:?}"));
+            self.replicas[r].frozen = now + long;
+        }
+        if self.rng.chance(self.rates.silence) {
+            let said = self.am.silence(now);
+            self.trace.note(&said);
+        }
+        let mut disk = self.disk.lock().unwrap();
+        if disk.full && now >= self.disk_again {
+            disk.full = false;
+            self.trace.note("the store takes writes again");
+        } else if self.rng.chance(self.rates.outage) {
+            disk.full = true;
+            self.disk_again = now + Duration::from_millis(self.rng.between(1_000, 90_000));
+            self.trace.fault("THE STORE IS FULL");
+        }
+        if self.rng.chance(self.rates.outage) {
+            let long = Duration::from_millis(self.rng.between(500, 40_000));
+            self.network.state().partition = now + long;
+            self.trace.fault(&format!("PARTITION for {long:?}"));
+        }
+        if self.world.stalling() > 0 && self.rng.chance(1_000) {
+            self.world.release();
+        }
+    }
+
+    async fn look_for_work(&mut self) {
+        let now = self.now();
+        let waiting = self.store.backlog().await.unwrap().0 > 0;
+        let is_due =
+            self.store.next_due().await.unwrap().is_some_and(|due| due <= self.store.now());
+        for replica in &mut self.replicas {
+            if replica.engine.is_none() || replica.frozen > now || replica.looks > now {
+                continue;
+            }
+            replica.looks = now + Duration::from_millis(self.rng.between(50, 1_000));
+            if waiting {
+                replica.apply();
+            }
+            for lane in (0..3).filter(|_| is_due) {
+                replica.claim(lane);
+            }
+        }
+    }
+
+    /// Time passes until something may happen.
+    async fn advance(&mut self) {
+        let now = self.now();
+        let busy = self.replicas.iter().any(|r| r.actors.iter().any(|a| a.role != Role::Watch));
+        let due = self.store.next_due().await.unwrap().map(|due| {
+            let wait = Duration::try_from(due.duration_since(self.store.now())).unwrap_or_default();
+            now + wait.max(Duration::from_millis(100))
+        });
+        let dead = self.replicas.iter().filter(|r| r.is_dead()).map(|r| r.starts);
+        let outside = [
+            self.network.next(),
+            self.am.next(),
+            due,
+            self.people.keys().next().map(|(at, _)| *at),
+        ];
+        let next = outside.into_iter().flatten().chain(dead).min().unwrap_or(now);
+        let most = if busy { self.rng.between(50, 500) } else { self.rng.between(1_000, 5_000) };
+        let step =
+            next.saturating_sub(now).clamp(Duration::from_millis(10), Duration::from_millis(most));
+        self.hand.advance(Duration::from_millis(u64::try_from(step.as_millis()).unwrap()));
+        self.world.settled().await.unwrap();
+    }
+}
+
+impl Disk {
+    fn fault(&mut self, rng: &mut Rng) -> Option<Fault> {
+        if self.full {
+            self.played += 1;
+            return Some(Fault::Full);
+        }
+        if !rng.chance(self.rate) {
+            return None;
+        }
+        self.played += 1;
+        let faults = [
+            Fault::Before,
+            Fault::During,
+            Fault::After,
+            Fault::After,
+            Fault::StallBefore,
+            Fault::StallAfter,
+        ];
+        Some(faults[rng.index(faults.len())])
+    }
+}
