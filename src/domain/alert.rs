@@ -199,9 +199,9 @@ fn outer(body: &[u8]) -> Result<Outer<'_>, NotAPayload> {
         NotAPayload {
             reason: format!(
                 "not an Alertmanager webhook payload, which is a JSON object with an `alerts` array: {}",
-                without_position(&inner.to_string())
+                without_value(without_position(&inner.to_string()))
             ),
-            path,
+            path: cut(&path),
             line: inner.line(),
             column: inner.column(),
         }
@@ -347,6 +347,17 @@ mod tests {
         not an Alertmanager webhook payload, which is a JSON object with an `alerts` array: invalid type: map, expected a sequence (at alerts, line 1, column 10)
         not an Alertmanager webhook payload, which is a JSON object with an `alerts` array: key must be a string (at alerts[0], line 2, column 2)
         ");
+    }
+
+    #[test]
+    fn a_refusal_is_short_and_does_not_repeat_what_it_refuses() {
+        for body in [
+            format!(r#"{{"alerts":"{}"}}"#, "hunter2".repeat(100)),
+            format!(r#"{{"alerts":[],"groupLabels":{{"{}":0}}}}"#, "k".repeat(1_000)),
+        ] {
+            let refused = parse(body.as_bytes(), NOW).unwrap_err().to_string();
+            assert!(refused.len() < 450 && !refused.contains("hunter2"), "{refused}");
+        }
     }
 
     #[test]

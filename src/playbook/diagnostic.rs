@@ -56,7 +56,7 @@ impl Diagnostic {
     ) -> Self {
         let (message, hint) = message.split_once("; ").unwrap_or((message, ""));
         let index = usize::try_from(line).unwrap_or(usize::MAX).checked_sub(1);
-        let source = index.and_then(|index| text.lines().nth(index)).unwrap_or_default();
+        let source = index.and_then(|index| lines(text).nth(index)).unwrap_or_default();
         Self {
             level,
             file: file.to_owned(),
@@ -72,6 +72,11 @@ impl Diagnostic {
     pub fn is_error(&self) -> bool {
         self.level == Level::Error
     }
+}
+
+/// Lines as YAML counts them: a carriage return alone ends one too.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
 impl fmt::Display for Diagnostic {
@@ -127,6 +132,16 @@ mod tests {
                  |         ^
                  = did you mean `pods`?
         ");
+    }
+
+    #[test]
+    fn a_carriage_return_alone_ends_a_line_as_in_yaml() {
+        let error = |line| Diagnostic::error("p.yaml", "a\r\nb\rc\n\nd", (line, 1), "bad").source;
+        assert_eq!([1, 2, 3, 4, 5, 6].map(error), ["a", "b", "c", "", "d", ""]);
+        let text = "name: x\rlimits:\r  deadline: never\r";
+        let found = crate::playbook::yaml::read::<crate::playbook::raw::RawPlaybook>("p", text);
+        let found = found.unwrap_err();
+        assert_eq!((found.line, found.source.as_str()), (3, "  deadline: never"));
     }
 
     #[test]

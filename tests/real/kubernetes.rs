@@ -20,7 +20,7 @@ import os, time
 from pyspark.sql import SparkSession
 
 spark = SparkSession.builder.getOrCreate()
-print("counted", spark.sparkContext.parallelize(range(1000), 4).map(lambda n: n + 1).count(), flush=True)
+print("counted %d" % spark.sparkContext.parallelize(range(1000), 4).map(lambda n: n + 1).count(), flush=True)
 while not os.path.exists("FOLDER/stop"):
     time.sleep(0.1)
 spark.stop()
@@ -169,7 +169,7 @@ from pyspark.sql import SparkSession
 
 spark = SparkSession.builder.getOrCreate()
 rows = spark.sparkContext.parallelize(range(64), 2).map(lambda n: (n, os.urandom(1 << 20)))
-print("counted", rows.groupByKey(2).count(), flush=True)
+print("counted %d" % rows.groupByKey(2).count(), flush=True)
 "#;
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use minijinja::{
-    Environment, Error, ErrorKind, Expression, UndefinedBehavior, Value,
+    Environment, Error, ErrorKind, Expression, State, UndefinedBehavior, Value,
     value::{Enumerator, Object, Serde},
 };
 use serde_json::{Map, Value as Json};
@@ -60,7 +60,9 @@ fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidOperation, message)
 }
 
-fn matches(text: &str, pattern: &str) -> Result<bool, Error> {
+/// Every byte of the text costs fuel: a regex may look at each with thousands of states.
+fn matches(state: &State<'_, '_>, text: &str, pattern: &str) -> Result<bool, Error> {
+    state.consume_fuel(text.len() as u64)?;
     build_regex(pattern).map(|regex| regex.is_match(text)).map_err(invalid)
 }
 

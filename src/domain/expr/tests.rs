@@ -149,6 +149,16 @@ fn hostile_sources_are_refused_before_they_are_parsed() {
 }
 
 #[test]
+fn a_regex_is_small_and_the_text_it_looks_at_costs_fuel() {
+    let error = Expr::parse(r#"labels.x is matches "^(a{0,100}){0,100}$""#).unwrap_err();
+    assert_eq!(error.message, "this regex is too large");
+    let long = scope().with("long", "a".repeat(60_000));
+    let truth = Expr::parse(r#"long is matches "^(a{0,99}){0,9}$""#).unwrap().test(&long);
+    assert_eq!(truth, Truth::Unknown("it takes too long to compute".to_owned()));
+    assert_eq!(ask(r#"("a" * 9000) is matches "^a+$""#), Truth::Yes);
+}
+
+#[test]
 fn references_name_every_step_and_root_with_its_place() {
     let expr = Expr::parse(r#"labels.a == "" and steps.pods.failed[0].x > pod.n | int"#).unwrap();
     let seen: Vec<String> =

@@ -97,6 +97,7 @@ fn mistakes_are_refused_when_the_playbook_is_read() {
         &"{{#if labels.x}}".repeat(17),
         &format!("{{{{default {}}}}}", "(not ".repeat(17)),
         &"x".repeat(MAX_SOURCE + 1),
+        &["{{#each labels}}".repeat(3), "{{/each}}".repeat(3)].concat(),
     ] {
         let error = references(bad).unwrap_err();
         let shown: String = bad.chars().take(30).collect();
@@ -113,6 +114,7 @@ fn mistakes_are_refused_when_the_playbook_is_read() {
         {{#if labels.x}}{{#if labels.x   256 blocks are nested deeper than 16
         {{default (not (not (not (not      0 brackets are nested deeper than 16
         xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx 16384 this template is 16385 bytes long; at most 16384
+        {{#each labels}}{{#each labels    32 `each` is nested deeper than 2
     "#);
 }
 

@@ -10,6 +10,10 @@ use handlebars::{
 use super::{MAX_DEPTH, MAX_SOURCE, helpers::HELPERS};
 use crate::domain::suggest::closest;
 
+/// Deepest nesting of `each`: a list in a list. Every level multiplies the work, and what writes nothing is not stopped by
+/// the bound on the output.
+const MAX_LOOPS: usize = 2;
+
 /// Built-in helpers that are safe here. Not `log`, `raw`, and not `lookup`, which hides what it reads.
 const BUILT_IN: &[&str] = &[
     "and", "each", "eq", "gt", "gte", "if", "len", "lt", "lte", "ne", "not", "or", "unless", "with",
@@ -52,7 +56,7 @@ pub fn references(source: &str) -> Result<Vec<Reference>, TemplateError> {
         },
         offset: error.pos().map_or(0, |(line, column)| offset(source, line, column)),
     })?;
-    let mut walk = Walk { source, found: Vec::new(), bound: Vec::new(), contexts: 0 };
+    let mut walk = Walk { source, found: Vec::new(), bound: Vec::new(), contexts: 0, loops: 0 };
     walk.template(&template)?;
     Ok(walk.found)
 }
@@ -98,6 +102,8 @@ struct Walk<'s> {
     bound: Vec<String>,
     /// Blocks around us that replace the context: bare names there belong to an item.
     contexts: usize,
+    /// `each` blocks around us.
+    loops: usize,
 }
 
 type Walked = Result<(), TemplateError>;
@@ -157,14 +163,19 @@ impl Walk<'_> {
             Some(BlockParam::Pair((one, two))) => vec![one, two],
             _ => vec![],
         };
-        let (bound, contexts) = (self.bound.len(), self.contexts);
+        let (bound, contexts, loops) = (self.bound.len(), self.contexts, self.loops);
         self.bound.extend(names.iter().filter_map(|n| n.as_name()).map(ToOwned::to_owned));
         if matches!(name.as_str(), "each" | "with") {
             self.contexts += 1;
         }
+        self.loops += usize::from(name == "each");
+        if self.loops > MAX_LOOPS {
+            let message = format!("`each` is nested deeper than {MAX_LOOPS}");
+            return Err(TemplateError { message, offset: at });
+        }
         helper.template.as_ref().map_or(Ok(()), |inner| self.template(inner))?;
         self.bound.truncate(bound);
-        self.contexts = contexts;
+        (self.contexts, self.loops) = (contexts, loops);
         helper.inverse.as_ref().map_or(Ok(()), |inner| self.template(inner))
     }
 

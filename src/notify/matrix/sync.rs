@@ -115,17 +115,14 @@ impl Matrix {
         })?;
         let mut batch = Batch { next_batch: next.to_owned(), ..Batch::default() };
         let Some(since) = since else { return Ok(batch) };
-        for (room, joined) in answer["rooms"]["join"].as_object().into_iter().flatten() {
-            let timeline = &joined["timeline"];
+        for (room, gap, events) in timelines(&answer) {
             let mut seen = BTreeSet::new();
-            if timeline["limited"] == true
-                && let Some(from) = timeline["prev_batch"].as_str()
-            {
+            if let Some(from) = gap {
                 for event in self.gap(room, from, since, &me).await? {
                     batch.add(room, &event, &me, &mut seen);
                 }
             }
-            for event in timeline["events"].as_array().into_iter().flatten() {
+            for event in events {
                 batch.add(room, event, &me, &mut seen);
             }
         }
@@ -175,8 +172,21 @@ impl Matrix {
     }
 }
 
+/// What the answer to a sync holds of each room: its id, where the gap before the timeline ends if there is one, the
+/// timeline's events.
+pub fn timelines(answer: &Value) -> impl Iterator<Item = (&str, Option<&str>, &[Value])> {
+    let rooms = answer["rooms"]["join"].as_object().into_iter().flatten();
+    rooms.map(|(room, joined)| {
+        let timeline = &joined["timeline"];
+        let cut = timeline["limited"] == true;
+        let gap = timeline["prev_batch"].as_str().filter(|_| cut);
+        (room.as_str(), gap, timeline["events"].as_array().map_or(&[][..], Vec::as_slice))
+    })
+}
+
 impl Batch {
-    fn add(&mut self, room: &str, event: &Value, me: &str, seen: &mut BTreeSet<String>) {
+    /// Adds an event of a room, unless it is our own (`me`), was `seen` in that room, or asks nothing of us.
+    pub fn add(&mut self, room: &str, event: &Value, me: &str, seen: &mut BTreeSet<String>) {
         let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
         let (event_id, sender) = (text(&event["event_id"]), text(&event["sender"]));
         if event_id.is_empty()
@@ -354,8 +364,8 @@ mod tests {
         let recorded = include_str!("../../../tests/fixtures/matrix/sync.json");
         let recorded: Value = serde_json::from_str(recorded).unwrap();
         let (mut read, mut seen) = (Batch::default(), BTreeSet::new());
-        for (room, joined) in recorded["rooms"]["join"].as_object().unwrap() {
-            for event in joined["timeline"]["events"].as_array().unwrap() {
+        for (room, _, events) in timelines(&recorded) {
+            for event in events {
                 read.add(room, event, "@bota:localhost", &mut seen);
             }
         }

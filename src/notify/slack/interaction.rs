@@ -7,7 +7,7 @@
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use crate::notify::press::Press;
+use crate::notify::{press::Press, wording::cut};
 
 /// Longest form that is read, bytes; Slack's own are far smaller.
 const MAX_BODY: usize = 512 * 1024;
@@ -93,10 +93,10 @@ pub fn parse(body: &[u8]) -> Result<Interaction, Error> {
     let json =
         percent_decode_str(&field).decode_utf8().map_err(|_| error("the payload is not UTF-8"))?;
     let payload: Payload = serde_json::from_str(&json)
-        .map_err(|e| Error(format!("the payload cannot be read: {e}")))?;
+        .map_err(|e| Error(format!("the payload cannot be read: {}", cut(&e.to_string(), 100))))?;
     let Payload { kind, user, actions, container, channel, response_url } = payload;
     if kind != "block_actions" {
-        return Err(Error(format!("its type is `{}`", crate::notify::wording::cut(&kind, 40))));
+        return Err(Error(format!("its type is `{}`", cut(&kind, 40))));
     }
     if actions.is_empty() || actions.len() > MAX_ACTIONS {
         return Err(error("it names no action, or too many"));
@@ -190,6 +190,7 @@ mod tests {
             with(json!({"action_id": "silence", "value": "12:3:ack"})),
             with(json!({"action_id": "ack"})),
             with(json!({"action_id": "ack", "value": "\0"})),
+            form(&json!({"type": "block_actions", "user": "x".repeat(1_000)})),
             "x".repeat(MAX_BODY + 1),
         ];
         for body in cases {

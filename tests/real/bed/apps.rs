@@ -56,7 +56,7 @@ def reads(number, rows):
     yield count
 
 written = context.parallelize(range(32), 32).mapPartitionsWithIndex(writes)
-print("counted", written.partitionBy(2, lambda key: key).mapPartitionsWithIndex(reads).sum(), flush=True)
+print("counted %d" % written.partitionBy(2, lambda key: key).mapPartitionsWithIndex(reads).sum(), flush=True)
 "#;
 
 /// An application with one executor whose driver is outside, as soon as the executor works; and its driver.
