@@ -69,7 +69,7 @@ impl Notifier for Webhook {
         let now = self.clock.now();
         let mut id = id(delivery.key);
         if is_away(Guard::Key) {
-            id.push_str(&format!("~{}", now.as_millisecond()));
+            id = format!("{id}~{}", now.as_millisecond());
         }
         let body = body(delivery, now);
         let seconds = now.as_second().to_string();

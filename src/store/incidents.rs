@@ -1,5 +1,7 @@
 //! Incidents and their timelines.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 use super::{
@@ -85,24 +87,27 @@ pub(super) async fn save(
         }
     };
     let blind = version.is_some() && is_away(Guard::Version);
-    let written =
-        query(if blind { sql.replace("AND version = $2", "AND $2 >= 0") } else { sql.to_owned() })
-            .bind(incident.id.0)
-            .bind(version.unwrap_or(0))
-            .bind_key(&incident.key)
-            .bind(i64::from(incident.is_open()))
-            .bind(incident.status.word())
-            .bind(incident.severity.to_string())
-            .bind(&incident.title)
-            .bind(&incident.team)
-            .bind(millis(incident.opened_at))
-            .bind(incident.resolved_at.map(millis))
-            .bind(incident.wake.due().map(millis))
-            .bind(json(incident)?)
-            .bind(incident.storm.as_ref().map(|place| place.storm.0))
-            .bind(i64::from(incident.is_in_question()))
-            .execute(&mut *db)
-            .await;
+    let written = query(if blind {
+        sql.replace("AND version = $2", "AND $2 >= 0").into()
+    } else {
+        Cow::from(sql)
+    })
+    .bind(incident.id.0)
+    .bind(version.unwrap_or(0))
+    .bind_key(&incident.key)
+    .bind(i64::from(incident.is_open()))
+    .bind(incident.status.word())
+    .bind(incident.severity.to_string())
+    .bind(&incident.title)
+    .bind(&incident.team)
+    .bind(millis(incident.opened_at))
+    .bind(incident.resolved_at.map(millis))
+    .bind(incident.wake.due().map(millis))
+    .bind(json(incident)?)
+    .bind(incident.storm.as_ref().map(|place| place.storm.0))
+    .bind(i64::from(incident.is_in_question()))
+    .execute(&mut *db)
+    .await;
     let rows = match written {
         // Another replica opened an incident with this key first.
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => 0,
@@ -115,7 +120,7 @@ pub(super) async fn save(
     for (offset, event) in (1..).zip(events) {
         let sql = "INSERT INTO timeline (incident_id, seq, at, event) VALUES ($1, $2, $3, $4)";
         let again = " ON CONFLICT (incident_id, seq) DO UPDATE SET event = excluded.event";
-        query(if blind { format!("{sql}{again}") } else { sql.to_owned() })
+        query(if blind { format!("{sql}{again}").into() } else { Cow::from(sql) })
             .bind(incident.id.0)
             .bind(first + offset)
             .bind(millis(now))

@@ -20,6 +20,6 @@ pub fn connect(network: Option<Network>) {
 }
 
 pub(super) fn network(url: &Url) -> Option<Network> {
-    let is_simulated = url.host_str().is_some_and(|host| host.ends_with(".sim"));
+    let is_simulated = url.domain().and_then(|host| host.rsplit('.').next()) == Some("sim");
     NETWORK.with_borrow(|network| network.clone().filter(|_| is_simulated))
 }

@@ -56,7 +56,9 @@ impl Postgres {
         let mut children = super::process::find(&["postgres: "]);
         children.retain(is_child);
         self.process.kill();
-        children.iter().for_each(|id| super::process::kill("KILL", id));
+        for id in &children {
+            super::process::kill("KILL", id);
+        }
         let gone = async || {
             let left = super::process::find(&["postgres: "]);
             (!children.iter().any(|id| left.contains(id))).then_some(())
