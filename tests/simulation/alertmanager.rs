@@ -29,6 +29,8 @@ pub struct Alert {
     pub flips: Duration,
     /// Alertmanager was told of it since it started.
     known: bool,
+    /// The last word on it that was answered 2xx: it fires.
+    pub said: bool,
 }
 
 /// Alerts that are notified together.
@@ -68,7 +70,6 @@ pub struct Alertmanager {
     epoch: Timestamp,
     count: u64,
     rng: Rng,
-    pub restarts: u32,
     /// Alerts come and go.
     pub lively: bool,
 }
@@ -95,6 +96,7 @@ impl Alertmanager {
                     starts_at: epoch,
                     flips,
                     known: true,
+                    said: false,
                 });
             }
         }
@@ -107,7 +109,6 @@ impl Alertmanager {
             epoch,
             count: 0,
             rng,
-            restarts: 0,
             lively: true,
         }
     }
@@ -127,8 +128,8 @@ impl Alertmanager {
         flips.chain(flushes).chain(self.flights.iter().filter_map(|flight| flight.retry)).min()
     }
 
-    /// Time passed; what is sent now.
-    pub fn step(&mut self, now: Duration) -> Vec<(u64, Vec<u8>)> {
+    /// Time passed; what is sent now: number, body, what it says.
+    pub fn step(&mut self, now: Duration) -> Vec<(u64, Vec<u8>, String)> {
         self.flip(now);
         self.silences.retain(|silence| silence.ends > now);
         let due = |group: &Group| group.flush.is_some_and(|at| at <= now);
@@ -142,7 +143,15 @@ impl Alertmanager {
         for flight in &mut self.flights {
             if flight.retry.is_some_and(|at| at <= now) {
                 flight.retry = None;
-                sent.push((flight.id, flight.body.clone()));
+                let names = |of: &BTreeSet<usize>| {
+                    of.iter()
+                        .map(|i| self.alerts[*i].labels["instance"].as_str())
+                        .collect::<Vec<_>>()
+                        .join(" ")
+                };
+                let (firing, resolved) = (names(&flight.firing), names(&flight.resolved));
+                let says = format!("{} fires [{firing}] over [{resolved}]", flight.group);
+                sent.push((flight.id, flight.body.clone(), says));
             }
         }
         sent
@@ -279,7 +288,14 @@ impl Alertmanager {
             return;
         }
         let flight = self.flights.remove(place);
-        if let Some(group) = self.groups.get_mut(&flight.group) {
+        for (words, fires) in [(&flight.firing, true), (&flight.resolved, false)] {
+            for index in words {
+                self.alerts[*index].said = fires;
+            }
+        }
+        // A peer that did not hear of it says the same again.
+        let is_heard = flight.firing.is_empty() || !self.lively || !self.rng.chance(1_000);
+        if let Some(group) = self.groups.get_mut(&flight.group).filter(|_| is_heard) {
             group.log = Some((flight.firing, flight.resolved.clone(), now));
         }
         self.forget(&flight.group, &flight.resolved);
@@ -300,7 +316,6 @@ impl Alertmanager {
     /// It loses everything, and Prometheus tells it again of what fires.
     pub fn restart(&mut self, now: Duration) {
         self.started_at = self.at(now);
-        self.restarts += 1;
         self.groups.clear();
         self.flights.clear();
         self.silences.clear();

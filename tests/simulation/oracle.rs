@@ -76,7 +76,7 @@ pub async fn judge(run: &Run) -> Vec<String> {
     let history = History::read(&run.world).await;
     let mut wrong = vec![];
     states(run, &history, &mut wrong).await;
-    members(run, &history, &mut wrong).await;
+    members(run, &mut wrong).await;
     pages(run, &history, &mut wrong);
     late_pages(run, &history, &mut wrong);
     steps(&history, &mut wrong);
@@ -140,7 +140,7 @@ async fn states(run: &Run, history: &History, wrong: &mut Vec<String>) {
 }
 
 /// What fires is what Alertmanager says, and has its open incident.
-async fn members(run: &Run, _history: &History, wrong: &mut Vec<String>) {
+async fn members(run: &Run, wrong: &mut Vec<String>) {
     let known = run.store.firing_members("default").await.unwrap();
     let placed: BTreeSet<&str> =
         known.iter().filter(|m| m.is_open).map(|m| m.fingerprint.as_str()).collect();
@@ -150,8 +150,11 @@ async fn members(run: &Run, _history: &History, wrong: &mut Vec<String>) {
         if alert.firing && !run.am.is_muted(index) && !placed.contains(alert.fingerprint.as_str()) {
             wrong.push(format!("{name} fires and has no open incident"));
         }
-        if fires && !alert.firing && run.am.restarts == 0 {
-            wrong.push(format!("{name} is over and still fires here"));
+        if fires != alert.said {
+            wrong.push(format!(
+                "{name} fires here: {fires}; Alertmanager's last word: {}",
+                alert.said
+            ));
         }
     }
 }
@@ -178,7 +181,10 @@ fn pages(run: &Run, history: &History, wrong: &mut Vec<String>) {
             wrong.push(format!("{key:?} was asked for {asked} pages and got {got}"));
         }
     }
-    for (key, (_, delivered)) in &asked {
+    for (key, (paged, delivered)) in &asked {
+        if delivered > paged {
+            wrong.push(format!("{key:?}: {paged} pages were asked for, {delivered} delivered"));
+        }
         let got = got.get(key).copied().unwrap_or_default();
         if *delivered > got {
             wrong.push(format!(
@@ -212,8 +218,12 @@ fn late_pages(run: &Run, history: &History, wrong: &mut Vec<String>) {
 /// A step that pages pages somebody, says that there is nobody, or its round ends first.
 fn steps(history: &History, wrong: &mut Vec<String>) {
     let last = history.events.last().map_or(0, |(seq, _, _)| *seq);
+    let mut taken = BTreeSet::new();
     for (seq, id, event) in &history.events {
         let Event::StepTaken { round, page, step, .. } = event else { continue };
+        if !taken.insert((*id, *round, step.to_string())) {
+            wrong.push(format!("{step} of round {round} of {id} was taken twice"));
+        }
         if page.is_empty() || *seq + 60 > last {
             continue;
         }

@@ -119,7 +119,7 @@ impl Run {
         let level = |rng: &mut Rng, high| if rng.chance(3_000) { 0 } else { rng.between(1, high) };
         let rates = Rates {
             kill: level(&mut rng, 60),
-            freeze: level(&mut rng, 30),
+            freeze: level(&mut rng, 100),
             early: level(&mut rng, 2_000),
             outage: level(&mut rng, 30),
             silence: level(&mut rng, 60),
@@ -295,7 +295,7 @@ impl Run {
                 | Role::Person => true,
             });
         }
-        for (id, body) in sent {
+        for (id, body, says) in sent {
             let alive: Vec<usize> = self
                 .replicas
                 .iter()
@@ -309,7 +309,7 @@ impl Run {
                 continue;
             }
             let r = alive[self.rng.index(alive.len())];
-            self.trace.note(&format!("webhook {id} to r{r}"));
+            self.trace.note(&format!("webhook {id} to r{r}: {says}"));
             self.replicas[r].take_in(id, body);
         }
         let (am, phone, trace, rng, people) =
@@ -345,13 +345,17 @@ impl Run {
         let now = self.now();
         let r = self.rng.index(self.replicas.len());
         if self.rng.chance(self.rates.freeze) {
-            let long = Duration::from_millis(self.rng.between(500, 20_000));
+            let long = Duration::from_millis(self.rng.between(500, 60_000));
             self.trace.fault(&format!("r{r} FROZEN for {long:?}"));
             self.replicas[r].frozen = now + long;
         }
         if self.rng.chance(self.rates.silence) {
             let said = self.am.silence(now);
             self.trace.note(&said);
+        }
+        if self.rng.chance(self.rates.silence / 20) {
+            self.trace.fault("ALERTMANAGER restarts with nothing");
+            self.am.restart(now);
         }
         let mut disk = self.disk.lock().unwrap();
         if disk.full && now >= self.disk_again {
