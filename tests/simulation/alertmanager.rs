@@ -31,6 +31,8 @@ pub struct Alert {
     known: bool,
     /// The last word on it that was answered 2xx: it fires.
     pub said: bool,
+    /// Since the last word that it is over, the API said that it fires: it may have been adopted.
+    pub shown: bool,
 }
 
 /// Alerts that are notified together.
@@ -97,6 +99,7 @@ impl Alertmanager {
                     flips,
                     known: true,
                     said: false,
+                    shown: false,
                 });
             }
         }
@@ -291,6 +294,7 @@ impl Alertmanager {
         for (words, fires) in [(&flight.firing, true), (&flight.resolved, false)] {
             for index in words {
                 self.alerts[*index].said = fires;
+                self.alerts[*index].shown &= fires;
             }
         }
         // A peer that did not hear of it says the same again.
@@ -328,7 +332,7 @@ impl Alertmanager {
     }
 
     /// The API.
-    pub fn answer(&self, request: &Request) -> Response {
+    pub fn answer(&mut self, request: &Request) -> Response {
         let body = match request.url.path() {
             "/api/v2/status" => {
                 json!({ "uptime": self.started_at.to_string(), "config": { "original": "route: {}" } })
@@ -341,10 +345,13 @@ impl Alertmanager {
                 }));
                 silences.collect()
             }
-            "/api/v2/alerts" => (0..self.alerts.len())
-                .filter(|i| self.alerts[*i].firing && self.alerts[*i].known)
-                .map(|i| self.listed(i))
-                .collect(),
+            "/api/v2/alerts" => {
+                let listed = |alert: &Alert| alert.firing && alert.known;
+                let places = (0..self.alerts.len()).filter(|i| listed(&self.alerts[*i]));
+                let places: Vec<usize> = places.collect();
+                places.iter().for_each(|i| self.alerts[*i].shown = true);
+                places.into_iter().map(|i| self.listed(i)).collect()
+            }
             other => panic!("nobody prepared {other}"),
         };
         Response {

@@ -313,7 +313,7 @@ impl Run {
             self.replicas[r].take_in(id, body);
         }
         let (am, phone, trace, rng, people) =
-            (&self.am, &mut self.phone, &mut self.trace, &mut self.rng, &mut self.people);
+            (&mut self.am, &mut self.phone, &mut self.trace, &mut self.rng, &mut self.people);
         self.network.carry(now, |request| {
             if request.url.host_str() == Some("am.sim") {
                 return am.answer(request);
