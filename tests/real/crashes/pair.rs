@@ -27,14 +27,14 @@ async fn what_a_pair_of_alertmanagers_delivers_twice_is_one_incident_and_one_pag
     }
     all_are_paged(&daemon, &names).await;
     // Both have delivered every alert, and all of it is applied.
-    let received = async || {
+    let both = async || {
         let seen = bed.get(&format!("{}/metrics", daemon.url)).await?;
         let text = String::from_utf8(seen.body).unwrap();
         let all = metric_value(&text, "paramedic_alerts_received_total")? >= 10.0;
         let waiting = metric_value(&text, "paramedic_deliveries_waiting")?;
         (all && waiting.abs() < 0.5).then_some(())
     };
-    until("both deliver", PATIENCE, received).await;
+    until("both deliver", PATIENCE, both).await;
     all_are_paged(&daemon, &names).await;
     for (name, (first, repeat)) in pages(&daemon) {
         assert_eq!((first, repeat), (1, 0), "{name}");
