@@ -218,9 +218,17 @@ impl Run {
                 return Ok(());
             }
             let (r, a) = ready[self.rng.index(ready.len())];
+            let halts = match self.replicas[r].actors[a].role {
+                Role::Apply => 4_000,
+                Role::Job => 500,
+                Role::Start | Role::Watch | Role::Claim(_) | Role::Intake(_) | Role::Person => 0,
+            };
             self.poll(r, a).await;
             if self.chaos && self.rng.chance(self.rates.kill) && self.rng.chance(1_000) {
                 self.kill(r);
+            }
+            if self.chaos && self.rng.chance(self.rates.freeze) && self.rng.chance(halts) {
+                self.freeze(r);
             }
             if self.chaos && self.rng.chance(self.rates.early) && self.rng.chance(500) {
                 return Ok(());
@@ -277,6 +285,13 @@ impl Run {
             self.am.answered(id, false, now);
         }
         self.replicas[r].starts = now + Duration::from_millis(self.rng.between(10, 40_000));
+    }
+
+    /// It stands still, in the middle of whatever it does.
+    fn freeze(&mut self, r: usize) {
+        let long = Duration::from_millis(self.rng.between(500, 60_000));
+        self.trace.fault(&format!("r{r} FROZEN for {long:?}"));
+        self.replicas[r].frozen = self.now() + long;
     }
 
     /// Alertmanager, the network, people.
@@ -345,9 +360,7 @@ impl Run {
         let now = self.now();
         let r = self.rng.index(self.replicas.len());
         if self.rng.chance(self.rates.freeze) {
-            let long = Duration::from_millis(self.rng.between(500, 60_000));
-            self.trace.fault(&format!("r{r} FROZEN for {long:?}"));
-            self.replicas[r].frozen = now + long;
+            self.freeze(r);
         }
         if self.rng.chance(self.rates.silence) {
             let said = self.am.silence(now);
