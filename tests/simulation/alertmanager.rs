@@ -349,7 +349,9 @@ impl Alertmanager {
                 let listed = |alert: &Alert| alert.firing && alert.known;
                 let places = (0..self.alerts.len()).filter(|i| listed(&self.alerts[*i]));
                 let places: Vec<usize> = places.collect();
-                places.iter().for_each(|i| self.alerts[*i].shown = true);
+                for place in &places {
+                    self.alerts[*place].shown = true;
+                }
                 places.into_iter().map(|i| self.listed(i)).collect()
             }
             other => panic!("nobody prepared {other}"),

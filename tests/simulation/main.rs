@@ -109,11 +109,6 @@ fn is_missed(guard: Guard, seeds: u64) {
 }
 
 #[test]
-fn a_missing_fence_is_found() {
-    is_missed(Guard::Fence, 40);
-}
-
-#[test]
 fn jobs_committed_apart_are_found() {
     is_missed(Guard::Outbox, 40);
 }
@@ -121,11 +116,6 @@ fn jobs_committed_apart_are_found() {
 #[test]
 fn a_missing_idempotency_key_is_found() {
     is_missed(Guard::Key, 40);
-}
-
-#[test]
-fn leases_without_end_are_found() {
-    is_missed(Guard::Lease, 40);
 }
 
 #[test]
