@@ -28,6 +28,9 @@ async fn diagnosed(rig: &Rig, labels: &[(&str, &str)]) -> (Vec<String>, String) 
 
 /// An executor that is OOM-killed and deleted as fast as Spark does it, its log read in between or not.
 async fn dies(rig: &Rig, read: bool) {
+    if !read {
+        rig.cluster.deny("get", "pods/log");
+    }
     rig.cluster.put(running("nightly-1a-exec-1", "executor")).unwrap();
     say(&rig.cluster, "nightly-1a-exec-1", "executor", "INFO Executor: Running task 7.0");
     rig.cluster.put(killed("nightly-1a-exec-1", "executor")).unwrap();
@@ -40,8 +43,6 @@ async fn dies(rig: &Rig, read: bool) {
     rig.becomes("its event is seen", false, said).await;
     if read {
         rig.until("the log is read", |rig| rig.counts().kept == 1).await;
-    } else {
-        rig.cluster.deny("get", "pods/log");
     }
     assert!(rig.cluster.delete("pods", "spark-prod", "nightly-1a-exec-1"));
     rig.gone("nightly-1a-exec-1").await;
