@@ -109,14 +109,13 @@ impl KeyBlock {
             (Self::Outside, None) => None,
             (Self::Outside, Some(at)) => {
                 // A whole key on one line, as in JSON with `\n` in it, ends there.
-                let rest = &line[at + 11..];
+                let head_end = line[at..].find("KEY-----").map_or(line.len(), |n| at + n + 8);
+                let rest = &line[head_end..];
                 let end = rest.find("-----END ").map_or("", |end| &rest[end..]);
                 if end.is_empty() {
                     *self = Self::Inside;
                 }
-                let head_end = line[at..].find("KEY-----").map_or(line.len(), |n| at + n + 8);
-                let body =
-                    if end.is_empty() && line[head_end..].trim().is_empty() { "" } else { MASK };
+                let body = if end.is_empty() && rest.trim().is_empty() { "" } else { MASK };
                 Some(format!("{}{body}{end}", &line[..head_end]))
             }
             (Self::Inside, _) if line.contains("-----END ") => {

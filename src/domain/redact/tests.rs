@@ -111,6 +111,15 @@ fn json_is_redacted_by_name_and_by_content() {
     );
 }
 
+#[test]
+fn an_end_inside_the_head_of_a_key_repeats_nothing() {
+    let text = "-----BEGIN x -----END y PRIVATE KEY-----\nrest of the log";
+    let once = redact(text).into_owned();
+    assert_eq!(redact(&once), once);
+    assert_eq!(once.matches("-----END").count(), 1, "{once}");
+    assert!(once.ends_with("rest of the log"), "{once}");
+}
+
 proptest! {
     #[test]
     fn twice_is_once_and_lines_stay(text in "(?s)(password|token|key|://|Bearer |:|=|@|\"|'|-----BEGIN PRIVATE KEY-----|\n|[a-z0-9* ]{1,6}){0,30}") {
