@@ -94,6 +94,9 @@ fn split_end(line: &str) -> (&str, &str) {
     line.split_at(body.len())
 }
 
+/// How the first line of a PEM private key ends.
+const HEAD_END: &str = "PRIVATE KEY-----";
+
 /// Whether we are inside a PEM private key.
 #[derive(Clone, Copy)]
 enum KeyBlock {
@@ -104,12 +107,13 @@ enum KeyBlock {
 impl KeyBlock {
     /// The masked line, when this one belongs to a private key.
     fn next(&mut self, line: &str) -> Option<String> {
-        let begins = line.find("-----BEGIN ").filter(|at| line[*at..].contains("PRIVATE KEY-----"));
+        let begins = line.find("-----BEGIN ").filter(|at| line[*at..].contains(HEAD_END));
         match (*self, begins) {
             (Self::Outside, None) => None,
             (Self::Outside, Some(at)) => {
                 // A whole key on one line, as in JSON with `\n` in it, ends there.
-                let head_end = line[at..].find("KEY-----").map_or(line.len(), |n| at + n + 8);
+                let head = line[at..].find(HEAD_END);
+                let head_end = head.map_or(line.len(), |n| at + n + HEAD_END.len());
                 let rest = &line[head_end..];
                 let end = rest.find("-----END ").map_or("", |end| &rest[end..]);
                 if end.is_empty() {
