@@ -148,11 +148,16 @@ impl Store {
     /// A page of the list, newest first.
     pub async fn incidents(&self, filter: Filter) -> Result<Vec<Summary>> {
         type Row = (i64, String, String, String, String, i64, Option<i64>, Option<i64>);
-        let sql = "SELECT id, status, severity, title, team, opened_at, resolved_at, storm_id FROM incidents \
-                   WHERE ($1 < 0 OR is_open = $1) AND ($2 < 0 OR id < $2) ORDER BY id DESC LIMIT $3";
+        let columns = "id, status, severity, title, team, opened_at, resolved_at, storm_id";
+        // Each its own text: one condition for both would read every incident there ever was to find the few that are open.
+        let (is_open, which) = match filter.open {
+            Some(is_open) => (i64::from(is_open), "is_open = $1 AND id < $2"),
+            None => (0, "id < $2 AND $1 = 0"),
+        };
+        let sql = format!("SELECT {columns} FROM incidents WHERE {which} ORDER BY id DESC LIMIT $3");
         let asked = query(sql)
-            .bind(filter.open.map_or(-1, i64::from))
-            .bind(filter.before.unwrap_or(-1))
+            .bind(is_open)
+            .bind(filter.before.unwrap_or(i64::MAX))
             .bind(filter.limit.clamp(1, 500));
         let rows: Vec<Row> = self.db.all(asked).await?;
         Ok(rows

@@ -13,11 +13,11 @@ async fn migrating_says_from_where_to_where_and_a_dry_run_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings::at(format!("sqlite:{}", folder.path().join("p.db").display()));
     insta::assert_snapshot!(migrate(&settings, true).await.unwrap(), @r"
-    would go from schema 0 to 7: 0001_init, 0002_replicas, 0003_storms, 0004_similar, 0005_pods, 0006_pods_version, 0007_asked
+    would go from schema 0 to 8: 0001_init, 0002_replicas, 0003_storms, 0004_similar, 0005_pods, 0006_pods_version, 0007_asked, 0008_wake
     back up first: there is no way back
     ");
-    insta::assert_snapshot!(migrate(&settings, false).await.unwrap(), @"went from schema 0 to 7: 0001_init, 0002_replicas, 0003_storms, 0004_similar, 0005_pods, 0006_pods_version, 0007_asked");
-    insta::assert_snapshot!(migrate(&settings, false).await.unwrap(), @"schema 7: nothing to do");
+    insta::assert_snapshot!(migrate(&settings, false).await.unwrap(), @"went from schema 0 to 8: 0001_init, 0002_replicas, 0003_storms, 0004_similar, 0005_pods, 0006_pods_version, 0007_asked, 0008_wake");
+    insta::assert_snapshot!(migrate(&settings, false).await.unwrap(), @"schema 8: nothing to do");
 }
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn a_sound_store_is_said_to_be_sound_and_an_unsound_one_what_to_do() {
     let sound = check(&settings).await;
     assert!(sound.ok);
     insta::assert_snapshot!(sound, @r"
-    ok    schema: version 7
+    ok    schema: version 8
     ok    damage: none found
     ok    wake-ups: every open incident owns its wake-up
     ok    rows: no row belongs to nothing
@@ -54,7 +54,7 @@ async fn a_sound_store_is_said_to_be_sound_and_an_unsound_one_what_to_do() {
     let unsound = check(&settings).await;
     assert!(!unsound.ok);
     insta::assert_snapshot!(unsound, @r"
-    ok    schema: version 7
+    ok    schema: version 8
     ok    damage: none found
     WRONG wake-ups: lost for INC-7
           a running daemon finds and mends it within a minute; if it stays, report it
