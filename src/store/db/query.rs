@@ -32,7 +32,7 @@ pub enum Value {
     Bytes(Vec<u8>),
 }
 
-/// A statement in our SQL; see [`dialect`] for its two words in braces.
+/// A statement in our SQL; see [`dialect`] for its words in braces.
 pub fn query(sql: impl Into<Cow<'static, str>>) -> Query {
     Query { sql: sql.into(), values: vec![], is_long: false }
 }
