@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
@@ -48,6 +49,23 @@ impl Tasks {
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         self.track(&self.services, name, work);
+    }
+
+    /// The same on a thread of its own, for work that blocks its thread.
+    #[allow(clippy::disallowed_methods, reason = "the one place that starts a thread")]
+    pub fn serve_apart<F>(&self, name: &'static str, work: F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let (done, ended) = tokio::sync::oneshot::channel();
+        let runtime = tokio::runtime::Handle::current();
+        let work = work.instrument(tracing::info_span!("task", task.name = name));
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        let started = thread.spawn(move || drop(done.send(runtime.block_on(work))));
+        self.serve(name, async move {
+            started.context("its thread did not start")?;
+            ended.await.context("its thread panicked")?
+        });
     }
 
     #[allow(clippy::disallowed_methods, reason = "the one place that spawns")]
@@ -114,6 +132,19 @@ mod tests {
         tasks.spawn("pager", async { anyhow::bail!("lost") });
         tasks.stop().draining.cancelled().await;
         assert_eq!(tasks.shut_down(Duration::from_secs(1)).await.as_deref(), Some("pager: lost"));
+    }
+
+    #[tokio::test]
+    async fn a_service_has_a_thread_of_its_own_whose_death_drains_the_process_too() {
+        let tasks = Tasks::default();
+        let here = std::thread::current().id();
+        tasks.serve_apart("store", async move {
+            assert_eq!(std::thread::current().id(), here, "it runs elsewhere");
+            Ok(())
+        });
+        tasks.stop().draining.cancelled().await;
+        let dead = tasks.shut_down(Duration::from_secs(1)).await.unwrap();
+        assert!(dead.starts_with("store: its thread panicked"), "{dead}");
     }
 
     #[tokio::test]

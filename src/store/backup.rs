@@ -40,10 +40,7 @@ pub async fn copy(settings: &Settings, place: &Path) -> Result<NamedTempFile> {
         return Err(Error::Missing(path.display().to_string()));
     }
     let copy = NamedTempFile::new_in(place).map_err(|error| failed(place, &error))?;
-    let mut db = db::open_file(path).await?;
-    let name = copy.path().display().to_string();
-    query("VACUUM INTO $1").bind(&name).execute(&mut db).await?;
-    db::close(db).await;
+    db::copy_file(path, copy.path()).await?;
     look(copy.path()).await?;
     copy.as_file().sync_all().map_err(|error| failed(copy.path(), &error))?;
     Ok(copy)
@@ -100,8 +97,9 @@ pub async fn restore(settings: &Settings, from: &Path, now: Timestamp) -> Result
 /// The file's schema, when it is sound and ours.
 async fn look(path: &Path) -> Result<i64> {
     let name = path.display().to_string();
-    let mut db = db::look_into(path).await.map_err(|error| db::damaged(error, path))?;
-    let found = db::quick_check(&mut db).await.map_err(|error| db::damaged(error, path))?;
+    let db = db::look_into(path).map_err(|error| db::damaged(error, path))?;
+    let checked = db::quick_check(db).await;
+    let (mut db, found) = checked.map_err(|error| db::damaged(error, path))?;
     if let Some(found) = found {
         return Err(Error::Damaged { file: name, found });
     }
@@ -118,16 +116,16 @@ async fn newest_number(path: &Path) -> Option<i64> {
     if !path.exists() {
         return None;
     }
-    let mut db = db::open_file(path).await.ok()?;
+    let mut db = db::open_file(path).ok()?;
     let sql = "SELECT value FROM meta WHERE name = 'incident'";
-    let number: sqlx::Result<(i64,)> = query(sql).one(&mut db).await;
+    let number = query(sql).one::<(i64,)>(&mut db).await;
     db::close(db).await;
     number.ok().map(|(number,)| number)
 }
 
 /// Makes the copy fit to be started; how many incidents it has.
 async fn prepare(path: &Path, used: Option<i64>) -> Result<i64> {
-    let mut db = db::open_alone(path).await?;
+    let mut db = db::open_alone(path)?;
     let sql = "UPDATE meta SET value = CASE WHEN $1 > 0 THEN max(value, $1) ELSE value + $2 END WHERE name = 'incident'";
     query(sql).bind(used.unwrap_or(0)).bind(SKIPPED).execute(&mut db).await?;
     // It was made beside a running daemon, and travelled: the next start looks at all of it.

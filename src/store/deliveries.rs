@@ -209,7 +209,7 @@ impl Store {
     /// Deliveries not applied yet, and when the oldest of them came.
     pub async fn backlog(&self) -> Result<(i64, Option<Timestamp>)> {
         let sql = "SELECT count(*), min(received_at) FROM deliveries WHERE state = 'new'";
-        let (count, oldest): (i64, Option<i64>) = self.db.one(query(sql)).await?;
+        let (count, oldest): (i64, Option<i64>) = self.db.one(query(sql).at_length()).await?;
         Ok((count, oldest.map(instant)))
     }
 }

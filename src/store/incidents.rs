@@ -110,7 +110,7 @@ pub(super) async fn save(
     .await;
     let rows = match written {
         // Another replica opened an incident with this key first.
-        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => 0,
+        Err(error) if error.is_unique_violation() => 0,
         other => other?,
     };
     if rows == 0 {

@@ -44,16 +44,16 @@ pub async fn migrate(settings: &Settings, dry_run: bool) -> Result<Migrated> {
     match settings.place()? {
         Place::File(path) if dry_run => {
             if !path.exists() {
-                return migrate::plan(&mut db::memory().await?).await;
+                return migrate::plan(&mut db::memory()?).await;
             }
-            migrate::plan(&mut db::open_file(path).await?).await
+            migrate::plan(&mut db::open_file(path)?).await
         }
         Place::File(path) => db::migrate_file(path).await,
         Place::Server if dry_run => migrate::plan(&mut db::connect(settings).await?).await,
         Place::Server => db::migrate_server(settings).await,
         #[cfg(feature = "simulation")]
         Place::World(_) => {
-            let known = migrate::plan(&mut db::memory().await?).await?.to;
+            let known = migrate::plan(&mut db::memory()?).await?.to;
             Ok(Migrated { from: known, to: known, steps: vec![] })
         }
     }
@@ -74,7 +74,7 @@ impl Store {
         }
         let changed = Changed::new(clock.clone())?;
         let db = match settings.place()? {
-            Place::File(path) => Db::Sqlite(Box::new(Sqlite::open_as_it_is(path, tasks).await?)),
+            Place::File(path) => Db::Sqlite(Box::new(Sqlite::open_as_it_is(path, tasks)?)),
             Place::Server => Db::Postgres(Postgres::open_as_it_is(settings, tasks)?),
             #[cfg(feature = "simulation")]
             Place::World(name) => Db::Sim(super::sim::World::named(name)?),
@@ -97,7 +97,7 @@ impl Store {
     pub async fn orphans(&self) -> Result<Vec<(&'static str, i64)>> {
         let mut found = vec![];
         for (table, sql) in ORPHANS {
-            let (count,): (i64,) = self.db.one(query(sql)).await?;
+            let (count,): (i64,) = self.db.one(query(sql).at_length()).await?;
             if count > 0 {
                 found.push((table, count));
             }
@@ -108,6 +108,6 @@ impl Store {
     /// Deliveries that were set aside for a person.
     pub async fn set_aside(&self) -> Result<i64> {
         let sql = "SELECT count(*) FROM deliveries WHERE state = 'poisoned'";
-        self.db.one(query(sql)).await.map(|(count,): (i64,)| count)
+        self.db.one(query(sql).at_length()).await.map(|(count,): (i64,)| count)
     }
 }

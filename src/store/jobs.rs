@@ -270,7 +270,7 @@ impl Store {
     /// Jobs not done, per kind.
     pub async fn job_counts(&self) -> Result<Vec<(String, i64)>> {
         let sql = "SELECT kind, count(*) FROM jobs GROUP BY kind ORDER BY kind";
-        self.db.all(query(sql)).await
+        self.db.all(query(sql).at_length()).await
     }
 
     /// Jobs of one incident that are not done: key, due time, last error.

@@ -1,12 +1,14 @@
 //! Embedded, forward-only migrations, the same versions for both databases. A store written by a newer binary is refused.
 //! Of several replicas that start at once, one migrates and the others wait.
 
-use sqlx::{
-    AssertSqlSafe, SqlSafeStr as _,
-    migrate::{Migration, MigrationType, Migrator},
-};
+use futures::FutureExt as _;
+use sha2::{Digest as _, Sha384};
 
-use super::{Connection, Error, Result, db::is_new, query};
+use super::{
+    Connection, Error, Result,
+    db::{is_new, script, transaction},
+    query,
+};
 
 type File = (i64, &'static str, &'static str);
 
@@ -33,12 +35,21 @@ pub struct Migrated {
     pub steps: Vec<&'static str>,
 }
 
-/// What is to be done.
-pub async fn plan(db: &mut Connection) -> Result<Migrated> {
-    let files = match db {
+/// Where the versions stand that were applied. Name and columns are those of sqlx, which older binaries used.
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+                     installed_on {timestamp} NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, \
+                     checksum {bytes} NOT NULL, execution_time BIGINT NOT NULL)";
+
+fn files(db: &Connection) -> &'static [File] {
+    match db {
         Connection::Sqlite(_) => SQLITE,
         Connection::Postgres(_) => POSTGRES,
-    };
+    }
+}
+
+/// What is to be done.
+pub async fn plan(db: &mut Connection) -> Result<Migrated> {
+    let files = files(db);
     let known = files.last().map_or(0, |(version, _, _)| *version);
     let found = if is_new(db).await? {
         0
@@ -48,6 +59,16 @@ pub async fn plan(db: &mut Connection) -> Result<Migrated> {
     };
     if found > known {
         return Err(Error::Newer { found, known });
+    }
+    if found > 0 {
+        let sql = "SELECT version, checksum FROM _sqlx_migrations";
+        let applied: Vec<(i64, Vec<u8>)> = query(sql).all(db).await?;
+        let changed = files.iter().find(|(version, _, sql)| {
+            applied.iter().any(|(other, sum)| other == version && *sum != checksum(sql))
+        });
+        if let Some((_, name, _)) = changed {
+            return Err(Error::Failed(format!("migration {name} was applied with another text")));
+        }
     }
     let pending = files.iter().filter(|(version, _, _)| *version > found);
     Ok(Migrated { from: found, to: known, steps: pending.map(|(_, name, _)| *name).collect() })
@@ -64,9 +85,9 @@ pub async fn run(db: &mut Connection) -> Result<Migrated> {
         query("SELECT pg_advisory_lock($1)").bind(lock).execute(db).await?;
     }
     let plan = plan(db).await?;
-    match db {
-        Connection::Sqlite(db) => apply(db, SQLITE).await?,
-        Connection::Postgres(db) => apply(db, POSTGRES).await?,
+    for file in files(db).iter().filter(|(version, _, _)| *version > plan.from) {
+        let step = transaction(db, Box::new(move |db| apply(db, file).boxed())).await;
+        step.map_err(|error| Error::Failed(format!("migration {}: {error}", file.1)))?;
     }
     if let Some(lock) = lock {
         query("SELECT pg_advisory_unlock($1)").bind(lock).execute(db).await?;
@@ -74,13 +95,14 @@ pub async fn run(db: &mut Connection) -> Result<Migrated> {
     Ok(plan)
 }
 
-async fn apply<C: sqlx::migrate::Migrate>(db: &mut C, files: &[File]) -> Result<()> {
-    let migrations = files.iter().map(|(version, name, sql)| {
-        let sql = AssertSqlSafe((*sql).to_owned()).into_sql_str();
-        Migration::new(*version, (*name).into(), MigrationType::Simple, sql, false)
-    });
-    let mut migrator = Migrator::with_migrations(migrations.collect());
-    migrator.set_locking(false);
-    let applied = migrator.run_direct(None, db, false).await;
-    applied.map_err(|error| Error::Failed(format!("migration: {error}")))
+async fn apply(db: &mut Connection, (version, name, text): &'static File) -> Result<()> {
+    query(TABLE).execute(db).await?;
+    script(db, text).await?;
+    let sql = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES ($1, $2, true, $3, -1)";
+    query(sql).bind(*version).bind(*name).bind(checksum(text)).execute(db).await?;
+    Ok(())
+}
+
+fn checksum(sql: &str) -> Vec<u8> {
+    Sha384::digest(sql).to_vec()
 }

@@ -45,7 +45,7 @@ pub use self::{
 };
 use self::{
     changed::Changed,
-    db::{Connection, Db, Postgres, Sqlite, query},
+    db::{Connection, Db, DbError, Postgres, Sqlite, query},
     time::Time,
 };
 use crate::ops::{clock::Clock, lifecycle::Tasks};
@@ -111,13 +111,9 @@ pub enum Error {
     Failed(String),
 }
 
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        match error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
-            // Serialization failure, deadlock.
-            Some("40001" | "40P01") => Self::InTheWay,
-            _ => Self::Failed(error.to_string()),
-        }
+impl From<DbError> for Error {
+    fn from(error: DbError) -> Self {
+        if error.is_in_the_way() { Self::InTheWay } else { Self::Failed(error.to_string()) }
     }
 }
 

@@ -170,7 +170,7 @@ impl Store {
     /// How many rows of pods there are, and their bytes.
     pub async fn recorded_size(&self) -> Result<(i64, i64)> {
         let sql = "SELECT count(*), CAST(coalesce(sum(bytes), 0) AS BIGINT) FROM pods";
-        self.db.one(query(sql)).await
+        self.db.one(query(sql).at_length()).await
     }
 
     /// Deletes what is older than `before`, then the oldest until at most `max_bytes` are left; in small transactions,

@@ -8,7 +8,10 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Connection, db::server_time};
+use super::{
+    Connection,
+    db::{DbError, server_time},
+};
 use crate::ops::clock::Clock;
 
 /// Tells the time; cheap to clone.
@@ -38,7 +41,7 @@ impl Time {
     }
 
     /// Asks the server. A clock that is moved by hand is the only time there is.
-    pub async fn ask(&self, db: &mut Connection) -> sqlx::Result<()> {
+    pub async fn ask(&self, db: &mut Connection) -> Result<(), DbError> {
         if matches!(self.clock, Clock::Manual(_)) {
             return Ok(());
         }

@@ -225,10 +225,9 @@ impl TestApp {
     }
 
     /// Changes a row behind the daemon's back.
-    pub async fn sql(&self, sql: &'static str, id: i64) {
-        let url = format!("sqlite:{}", self.database().display());
-        let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
-        sqlx::query(sql).bind(id).execute(&mut db).await.unwrap();
+    pub fn sql(&self, sql: &str, id: i64) {
+        let db = rusqlite::Connection::open(self.database()).unwrap();
+        db.execute(sql, [id]).unwrap();
     }
 
     /// The store's file.
@@ -342,8 +341,12 @@ async fn due(url: &str, now: i64) -> Vec<String> {
         let mut db = sqlx::PgConnection::connect(url).await.unwrap();
         return sqlx::query_scalar(sql).bind(now).fetch_all(&mut db).await.unwrap();
     }
-    let mut db = sqlx::SqliteConnection::connect(&format!("{url}?mode=ro")).await.unwrap();
-    sqlx::query_scalar(sql).bind(now).fetch_all(&mut db).await.unwrap()
+    let file = url.strip_prefix("sqlite:").unwrap();
+    let db =
+        rusqlite::Connection::open_with_flags(file, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .unwrap();
+    let mut jobs = db.prepare(sql).unwrap();
+    jobs.query_map([now], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
 /// The one recorder of this test process.

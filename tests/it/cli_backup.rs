@@ -12,7 +12,6 @@ use paramedic::{
     ops::{clock::Clock, lifecycle::Tasks},
     store::{Claim, Error, Filter, Settings, Store, backup},
 };
-use sqlx::Connection as _;
 
 use crate::app::{START, TestApp, firing};
 
@@ -62,11 +61,7 @@ async fn a_backup_beside_a_daemon_is_one_private_complete_file_and_replaces_none
     let before = fs::read(&file).unwrap();
     backup::backup(&store, &file, true).await.unwrap();
     assert_ne!(fs::read(&file).unwrap(), before);
-    let url = format!("sqlite:{}", file.display());
-    let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
-    let count: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM incidents").fetch_one(&mut db).await.unwrap();
-    assert_eq!(count, 2);
+    assert_eq!(read(&file, "SELECT count(*) FROM incidents"), 2);
     alert(&app, "Third").await;
 }
 
@@ -178,7 +173,7 @@ async fn after_a_crash_the_file_is_checked_before_anything_is_built_on_it() {
             let middle = bytes.len() / 2 / 4096 * 4096;
             bytes[middle..middle + 4096].fill(0xff);
             fs::write(store, &bytes).unwrap();
-            sql(store, "UPDATE meta SET value = 0 WHERE name = 'clean_stop'").await;
+            sql(store, "UPDATE meta SET value = 0 WHERE name = 'clean_stop'");
             let damaged = fs::read(store).unwrap();
             let refused = Store::open(&settings, Clock::System, &Tasks::default()).await.err();
             assert!(matches!(refused, Some(Error::Damaged { .. })), "{refused:?}");
@@ -188,23 +183,21 @@ async fn after_a_crash_the_file_is_checked_before_anything_is_built_on_it() {
         .await;
     assert_eq!(titles(&app).await, ["INC-1 Mine"], "it stopped cleanly, and the mark was kept");
     let clean = "SELECT value FROM meta WHERE name = 'clean_stop'";
-    assert_eq!(read(&app.database(), clean).await, 0, "while it runs nothing is clean");
-    let app = app.restarts_after(async |store| assert_eq!(read(store, clean).await, 1)).await;
+    assert_eq!(read(&app.database(), clean), 0, "while it runs nothing is clean");
+    let app = app.restarts_after(async |store| assert_eq!(read(store, clean), 1)).await;
     drop(app);
 }
 
-async fn sql(file: &Path, sql: &'static str) {
-    let url = format!("sqlite:{}", file.display());
-    let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
-    sqlx::query(sql).execute(&mut db).await.unwrap();
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut db).await.unwrap();
-    db.close().await.unwrap();
+fn sql(file: &Path, sql: &str) {
+    let db = rusqlite::Connection::open(file).unwrap();
+    db.execute_batch(sql).unwrap();
+    db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    db.close().unwrap();
 }
 
-async fn read(file: &Path, sql: &'static str) -> i64 {
-    let url = format!("sqlite:{}", file.display());
-    let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
-    sqlx::query_scalar(sql).fetch_one(&mut db).await.unwrap()
+fn read(file: &Path, sql: &str) -> i64 {
+    let db = rusqlite::Connection::open(file).unwrap();
+    db.query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
 fn paramedic(url: &str, args: &[&str]) -> Output {

@@ -6,7 +6,6 @@ use paramedic::{
     cli::store::{check, migrate},
     store::Settings,
 };
-use sqlx::Connection as _;
 
 #[tokio::test]
 async fn migrating_says_from_where_to_where_and_a_dry_run_changes_nothing() {
@@ -43,13 +42,13 @@ async fn a_sound_store_is_said_to_be_sound_and_an_unsound_one_what_to_do() {
     ok    set aside: no webhook was set aside
     ok    round trip: it takes a write
     ");
-    let mut db = sqlx::SqliteConnection::connect(&settings.url).await.unwrap();
+    let db = rusqlite::Connection::open(&file).unwrap();
     for sql in [
         "INSERT INTO incidents VALUES (7, 1, 'k', 1, 'triggered', 'P1', 't', '', 0, NULL, 5, '{}', NULL, 0)",
         "INSERT INTO timeline VALUES (8, 1, 0, '{}')",
         "INSERT INTO deliveries (source, received_at, body, state) VALUES ('s', 0, x'00', 'poisoned')",
     ] {
-        sqlx::query(sql).execute(&mut db).await.unwrap();
+        db.execute(sql, []).unwrap();
     }
     let unsound = check(&settings).await;
     assert!(!unsound.ok);
@@ -72,9 +71,9 @@ async fn a_damaged_file_is_found() {
     let settings = Settings::at(format!("sqlite:{}", file.display()));
     migrate(&settings, false).await.unwrap();
     // Everything is in the file itself, not in its log.
-    let mut db = sqlx::SqliteConnection::connect(&settings.url).await.unwrap();
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut db).await.unwrap();
-    db.close().await.unwrap();
+    let db = rusqlite::Connection::open(&file).unwrap();
+    db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    db.close().unwrap();
     let mut bytes = std::fs::read(&file).unwrap();
     // Some page in the middle that is not the schema.
     let middle = bytes.len() / 2 / 4096 * 4096;

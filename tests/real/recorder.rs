@@ -7,8 +7,8 @@ use paramedic::{
     demo::apiserver::{self, ApiServer},
     ops::{clock::Clock, lifecycle::Tasks},
 };
+use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
-use sqlx::{Connection as _, SqliteConnection};
 
 use crate::bed::{
     Bed,
@@ -34,16 +34,18 @@ fn kubeconfig(bed: &Bed, url: &str) -> String {
 }
 
 /// True once the store has it all: the pod is gone, its log was read, and everything was seen that was said about it.
-async fn is_stored(store: &Path, pod: &str) -> bool {
-    let url = format!("sqlite:{}?mode=ro", store.display());
-    let Ok(mut db) = SqliteConnection::connect(&url).await else { return false };
+fn is_stored(store: &Path, pod: &str) -> bool {
+    let said = said_of(store, pod).unwrap_or_default();
+    ["Scheduled", "Created", "Started"].iter().all(|reason| said.iter().any(|one| one == reason))
+}
+
+fn said_of(store: &Path, pod: &str) -> rusqlite::Result<Vec<String>> {
+    let db = Connection::open_with_flags(store, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let sql = "SELECT e.value ->> '$.event.reason' FROM pods p, json_each(p.record, '$.events') e \
                WHERE p.name = $1 AND p.container = '' AND p.gone_at IS NOT NULL \
                AND EXISTS (SELECT 1 FROM pods l WHERE l.uid = p.uid AND l.has_log = 1)";
-    let reasons: Result<Vec<String>, _> =
-        sqlx::query_scalar(sql).bind(pod).fetch_all(&mut db).await;
-    let said = reasons.unwrap_or_default();
-    ["Scheduled", "Created", "Started"].iter().all(|reason| said.iter().any(|one| one == reason))
+    let mut asked = db.prepare(sql)?;
+    asked.query_map([pod], |row| row.get(0))?.collect()
 }
 
 #[tokio::test]
@@ -74,7 +76,7 @@ async fn a_real_executor_killed_and_deleted_at_once_is_on_the_card_with_status_l
     };
     cluster.until("Spark has deleted the pod", gone).await;
     let store = bed.path().join("paramedic/paramedic.db");
-    let stored = async || is_stored(&store, &executor).await.then_some(());
+    let stored = async || is_stored(&store, &executor).then_some(());
     cluster.until("status, log and events are stored", stored).await;
     // An hour later the API server has none of them any more.
     for event in cluster.api.list("events") {

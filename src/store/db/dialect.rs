@@ -1,35 +1,50 @@
 //! Everything the two databases do differently, in one place. All other SQL is one text for both: `$1` places, `RETURNING`,
 //! `ON CONFLICT`, BIGINT milliseconds.
 
-use std::borrow::Cow;
+use rusqlite::TransactionBehavior;
 
-use sqlx::AssertSqlSafe;
-
-use super::{Connection, query, query::without_nul};
+use super::{Connection, DbError, query, query::without_nul};
 use crate::store::{NewDelivery, millis};
+
+type Result<T> = std::result::Result<T, DbError>;
 
 /// Serialises intake across processes, so that deliveries get their numbers in the order in which they become visible.
 const INTAKE: i64 = 0x7061_7261_6d65_6401;
 
-/// `{skip locked}`: rows that another process is about to change are left alone. SQLite has one writer.
-/// `{texts of $4}`: the texts of the JSON array in `$4`, as a table.
-pub fn translate<'a>(sql: &'a str, db: &Connection) -> Cow<'a, str> {
+// Words in braces: rows that another process is about to change are left alone (`{skip locked}`; SQLite has one writer), the
+// texts of the JSON array in `$4` as a table (`{texts of $4}`), and two types (`{bytes}`, `{timestamp}`).
+
+/// Our SQL as SQLite takes it: to it `$1` is a name, and `?1` a place.
+pub fn sqlite(sql: &str) -> String {
+    let sql = sql.replace('$', "?");
     if !sql.contains('{') {
-        return Cow::Borrowed(sql);
+        return sql;
     }
-    let (locked, texts) = match db {
-        Connection::Sqlite(_) => ("", "SELECT value FROM json_each("),
-        Connection::Postgres(_) => {
-            ("FOR UPDATE SKIP LOCKED", "SELECT value FROM json_array_elements_text(")
-        }
-    };
-    let cast = if locked.is_empty() { ")" } else { "::json)" };
-    let sql = sql.replace("{skip locked}", locked).replace("{texts of ", texts);
-    Cow::Owned(sql.replace('}', cast))
+    let sql = sql.replace("{skip locked}", "");
+    let sql = sql.replace("{bytes}", "BLOB").replace("{timestamp}", "TIMESTAMP");
+    sql.replace("{texts of ", "SELECT value FROM json_each(").replace('}', ")")
+}
+
+/// Our SQL as PostgreSQL takes it.
+pub fn postgres(sql: &str) -> String {
+    if !sql.contains('{') {
+        return sql.to_owned();
+    }
+    let sql = sql.replace("{skip locked}", "FOR UPDATE SKIP LOCKED");
+    let sql = sql.replace("{bytes}", "BYTEA").replace("{timestamp}", "TIMESTAMPTZ");
+    sql.replace("{texts of ", "SELECT value FROM json_array_elements_text(").replace('}', "::json)")
+}
+
+/// Runs a text of several statements, without values.
+pub async fn script(db: &mut Connection, sql: &'static str) -> Result<()> {
+    match db {
+        Connection::Sqlite(db) => Ok(db.execute_batch(sql)?),
+        Connection::Postgres(db) => Ok(sqlx::raw_sql(sql).execute(db).await.map(drop)?),
+    }
 }
 
 /// Begins a transaction that will write. SQLite takes its only lock at once: a later upgrade would fail.
-pub async fn begin(db: &mut Connection) -> sqlx::Result<()> {
+pub async fn begin(db: &mut Connection) -> Result<()> {
     let sql = match db {
         Connection::Sqlite(_) => "BEGIN IMMEDIATE",
         Connection::Postgres(_) => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
@@ -38,18 +53,18 @@ pub async fn begin(db: &mut Connection) -> sqlx::Result<()> {
 }
 
 /// Locks incidents in the order of their numbers, until the transaction ends.
-pub async fn lock_incidents(db: &mut Connection, ids: Vec<i64>) -> sqlx::Result<()> {
+pub async fn lock_incidents(db: &mut Connection, ids: Vec<i64>) -> Result<()> {
     match db {
         Connection::Sqlite(_) => Ok(()),
         Connection::Postgres(db) => {
             let sql = "SELECT 1 FROM incidents WHERE id = ANY($1) ORDER BY id FOR UPDATE";
-            sqlx::query(sql).bind(ids).execute(db).await.map(drop)
+            Ok(sqlx::query(sql).bind(ids).execute(db).await.map(drop)?)
         }
     }
 }
 
 /// Lets the transaction that was in our way end first, before this one takes any lock. Never needed with one writer.
-pub async fn give_way(db: &mut Connection, times: usize) -> sqlx::Result<()> {
+pub async fn give_way(db: &mut Connection, times: usize) -> Result<()> {
     match db {
         Connection::Sqlite(_) => Ok(()),
         Connection::Postgres(_) => {
@@ -60,7 +75,7 @@ pub async fn give_way(db: &mut Connection, times: usize) -> sqlx::Result<()> {
 }
 
 /// The server's time, milliseconds; `None` where the process's own clock counts.
-pub async fn server_time(db: &mut Connection) -> sqlx::Result<Option<i64>> {
+pub async fn server_time(db: &mut Connection) -> Result<Option<i64>> {
     match db {
         Connection::Sqlite(_) => Ok(None),
         Connection::Postgres(_) => {
@@ -70,33 +85,23 @@ pub async fn server_time(db: &mut Connection) -> sqlx::Result<Option<i64>> {
     }
 }
 
-/// Inserts all deliveries, in this order, in one statement and one transaction of its own.
-pub async fn insert(db: &mut Connection, rows: &[NewDelivery]) -> sqlx::Result<()> {
+/// Inserts all deliveries, in this order, in one transaction of its own.
+pub async fn insert(db: &mut Connection, rows: &[NewDelivery]) -> Result<()> {
     let bodies = rows.iter().flat_map(|row| row.bodies.iter().map(move |body| (row, body)));
     let values = bodies.map(|(row, body)| {
         (without_nul(row.source.clone()), millis(row.received_at), body.as_slice())
     });
     match db {
         Connection::Sqlite(sqlite) => {
-            let values: Vec<_> = values.collect();
-            let places: Vec<String> = (0..values.len())
-                .map(|i| format!("(${}, ${}, ${})", 3 * i + 1, 3 * i + 2, 3 * i + 3))
-                .collect();
-            // Placeholders only; every value is bound.
-            let sql = format!(
-                "BEGIN IMMEDIATE; INSERT INTO deliveries (source, received_at, body) VALUES {}; COMMIT",
-                places.join(", ")
-            );
-            let mut insert = sqlx::query(AssertSqlSafe(sql));
-            for (source, received_at, body) in values {
-                insert = insert.bind(source).bind(received_at).bind(body);
+            // Dropped before its commit, it is rolled back.
+            let transaction = sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let sql = "INSERT INTO deliveries (source, received_at, body) VALUES (?1, ?2, ?3)";
+            let mut insert = transaction.prepare_cached(sql)?;
+            for value in values {
+                insert.execute(value)?;
             }
-            let inserted = insert.execute(sqlite).await.map(drop);
-            if inserted.is_err() {
-                // The text's own COMMIT was not reached; without a transaction this fails and that is fine.
-                drop(query("ROLLBACK").execute(db).await);
-            }
-            inserted
+            drop(insert);
+            Ok(transaction.commit()?)
         }
         Connection::Postgres(postgres) => {
             let (mut sources, mut times, mut bodies) = (vec![], vec![], vec![]);
@@ -111,13 +116,13 @@ pub async fn insert(db: &mut Connection, rows: &[NewDelivery]) -> sqlx::Result<(
                        CROSS JOIN unnest($2::text[], $3::bigint[], $4::bytea[]) WITH ORDINALITY AS d (source, received_at, body, place) \
                        ORDER BY d.place";
             let insert = sqlx::query(sql).bind(INTAKE).bind(sources).bind(times).bind(bodies);
-            insert.execute(postgres).await.map(drop)
+            Ok(insert.execute(postgres).await.map(drop)?)
         }
     }
 }
 
 /// Whether this is a database where no migration ran yet.
-pub async fn is_new(db: &mut Connection) -> sqlx::Result<bool> {
+pub async fn is_new(db: &mut Connection) -> Result<bool> {
     let sql = match db {
         Connection::Sqlite(_) => {
             "SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'"

@@ -53,7 +53,7 @@ pub async fn store(db: &mut Connection, batch: Vec<Incoming>) -> bool {
                 answer(waiting, &Ok(()));
                 return true;
             }
-            Err(error) if is_of_a_row(&error) => {}
+            Err(error) if error.is_of_a_row() => {}
             Err(error) => broken = Some(Error::from(error)),
         }
     }
@@ -63,7 +63,7 @@ pub async fn store(db: &mut Connection, batch: Vec<Incoming>) -> bool {
             None => match dialect::insert(db, std::slice::from_ref(row)).await {
                 Ok(()) => Ok(()),
                 Err(error) => {
-                    let of_a_row = is_of_a_row(&error);
+                    let of_a_row = error.is_of_a_row();
                     let error = Error::from(error);
                     broken = (!of_a_row).then(|| error.clone());
                     Err(error)
@@ -83,12 +83,34 @@ pub fn answer(waiting: Vec<oneshot::Sender<Result<()>>>, outcome: &Result<()>) {
     }
 }
 
-/// The database answered, and refused a row for what it holds.
-fn is_of_a_row(error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(error) = error else { return false };
-    // PostgreSQL: data exceptions, constraints and limits. SQLite: constraint, too big, mismatch.
-    error.code().is_some_and(|code| match code.as_ref() {
-        "18" | "20" => true,
-        code => code.starts_with("22") || code.starts_with("23") || code.starts_with("54"),
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_row_that_the_database_refuses_harms_only_itself() {
+        let mut db = super::super::memory().unwrap();
+        crate::store::migrate::run(&mut db).await.unwrap();
+        let trap = "CREATE TRIGGER trap BEFORE INSERT ON deliveries WHEN NEW.source = 'bad' \
+                    BEGIN SELECT RAISE(ABORT, 'not this one'); END";
+        dialect::script(&mut db, trap).await.unwrap();
+        let (batch, answers): (Vec<_>, Vec<_>) = ["a", "bad", "b"]
+            .map(|source| {
+                let (done, answer) = oneshot::channel();
+                let received_at = jiff::Timestamp::UNIX_EPOCH;
+                let row = NewDelivery { source: source.into(), received_at, bodies: vec![vec![1]] };
+                ((row, done), answer)
+            })
+            .into_iter()
+            .unzip();
+        assert!(store(&mut db, batch).await, "the connection is as good as before");
+        let mut said = vec![];
+        for answer in answers {
+            said.push(answer.await.unwrap());
+        }
+        assert_eq!(said, [Ok(()), Err(Error::Failed("not this one".to_owned())), Ok(())]);
+        let rows = super::super::query("SELECT source FROM deliveries ORDER BY id");
+        let rows: Vec<(String,)> = rows.all(&mut db).await.unwrap();
+        assert_eq!(rows.iter().map(|(source,)| source.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    }
 }

@@ -5,6 +5,7 @@
 //! end cleanly is closed, never used again, so a half-done transaction cannot leak into the next one.
 
 mod dialect;
+mod error;
 mod hint;
 mod intake;
 mod pool;
@@ -13,26 +14,29 @@ mod query;
 #[cfg(feature = "simulation")]
 pub mod sim;
 mod sqlite;
+mod writer;
 
 use futures::future::BoxFuture;
-use sqlx::{FromRow, PgConnection, SqliteConnection, postgres::PgRow, sqlite::SqliteRow};
+use rusqlite::Row;
+use sqlx::{FromRow, PgConnection, postgres::PgRow};
 
 pub use self::{
-    dialect::{give_way, is_new, lock_incidents, server_time},
+    dialect::{give_way, is_new, lock_incidents, script, server_time},
+    error::DbError,
     postgres::Postgres,
     query::query,
-    sqlite::{Sqlite, damaged, lock as lock_file, quick_check},
+    sqlite::{
+        Sqlite, copy_file, damaged, lock as lock_file, look_into, memory, open_alone, open_file,
+        quick_check,
+    },
 };
-use self::{
-    pool::{Options, Session},
-    query::Query,
-};
+use self::{pool::Session, query::Query};
 use super::{Error, Migrated, NewDelivery, Result, Settings};
 
 /// A connection to either database.
 pub enum Connection {
     /// To a file, or to memory.
-    Sqlite(SqliteConnection),
+    Sqlite(rusqlite::Connection),
     /// To a server.
     Postgres(PgConnection),
 }
@@ -60,11 +64,12 @@ impl Db {
     /// All rows of a query.
     pub async fn all<T>(&self, query: Query) -> Result<Vec<T>>
     where
-        T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin + 'static,
+        T: for<'r> FromRow<'r, PgRow> + for<'r> TryFrom<&'r Row<'r>, Error = rusqlite::Error>,
+        T: Send + Unpin + 'static,
     {
         match self {
             // Boxed: the engine's futures hold many of these.
-            Self::Sqlite(db) => Box::pin(db.all(&query)).await,
+            Self::Sqlite(db) => Box::pin(db.all(query)).await,
             Self::Postgres(db) => Box::pin(db.all(&query)).await,
             #[cfg(feature = "simulation")]
             Self::Sim(world) => Box::pin(world.all(query)).await,
@@ -74,7 +79,8 @@ impl Db {
     /// The first row of a query, if there is one.
     pub async fn optional<T>(&self, query: Query) -> Result<Option<T>>
     where
-        T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin + 'static,
+        T: for<'r> FromRow<'r, PgRow> + for<'r> TryFrom<&'r Row<'r>, Error = rusqlite::Error>,
+        T: Send + Unpin + 'static,
     {
         Ok(self.all(query).await?.into_iter().next())
     }
@@ -82,9 +88,11 @@ impl Db {
     /// The row of a query that always has one.
     pub async fn one<T>(&self, query: Query) -> Result<T>
     where
-        T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin + 'static,
+        T: for<'r> FromRow<'r, PgRow> + for<'r> TryFrom<&'r Row<'r>, Error = rusqlite::Error>,
+        T: Send + Unpin + 'static,
     {
-        self.optional(query).await?.ok_or_else(|| sqlx::Error::RowNotFound.into())
+        let row = self.optional(query).await?;
+        row.ok_or_else(|| DbError::from(sqlx::Error::RowNotFound).into())
     }
 
     /// Runs `work` in one write transaction: all of it happens, or nothing.
@@ -127,7 +135,7 @@ impl Db {
     /// Damage that the database finds in its own files; PostgreSQL has no such question.
     pub async fn damage(&self) -> Result<Vec<String>> {
         let Self::Sqlite(db) = self else { return Ok(vec![]) };
-        let found: Vec<(String,)> = db.all(&query("PRAGMA integrity_check(20)")).await?;
+        let found: Vec<(String,)> = db.all(query("PRAGMA integrity_check(20)").at_length()).await?;
         Ok(found.into_iter().map(|(line,)| line).filter(|line| line != "ok").collect())
     }
 
@@ -143,32 +151,10 @@ impl Db {
     }
 }
 
-/// An empty SQLite in memory.
-pub async fn memory() -> Result<Connection> {
-    Ok(Options::Sqlite(sqlx::sqlite::SqliteConnectOptions::new().in_memory(true)).connect().await?)
-}
-
-/// One connection to a file that is there.
-pub async fn open_file(path: &std::path::Path) -> Result<Connection> {
-    Ok(Options::Sqlite(sqlite::options(path)).connect().await?)
-}
-
-/// A file that nobody writes to, as it is; nothing is written beside it either.
-pub async fn look_into(path: &std::path::Path) -> Result<Connection> {
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
-    Ok(Options::Sqlite(options.read_only(true).immutable(true)).connect().await?)
-}
-
-/// A file that nobody else has, without a log beside it.
-pub async fn open_alone(path: &std::path::Path) -> Result<Connection> {
-    let options = sqlite::options(path).journal_mode(sqlx::sqlite::SqliteJournalMode::Delete);
-    Ok(Options::Sqlite(options).connect().await?)
-}
-
 /// Ends a connection in good order.
 pub async fn close(db: Connection) {
     match db {
-        Connection::Sqlite(db) => drop(sqlx::Connection::close(db).await),
+        Connection::Sqlite(db) => drop(db.close()),
         Connection::Postgres(db) => drop(sqlx::Connection::close(db).await),
     }
 }
@@ -189,7 +175,7 @@ pub async fn migrate_server(settings: &Settings) -> Result<Migrated> {
 }
 
 /// Runs `work` between BEGIN and COMMIT, or ROLLBACK when it fails.
-async fn transaction<T>(db: &mut Connection, work: Work<T>) -> Result<T> {
+pub async fn transaction<T>(db: &mut Connection, work: Work<T>) -> Result<T> {
     dialect::begin(db).await?;
     finish(db, work).await
 }

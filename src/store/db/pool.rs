@@ -1,31 +1,25 @@
-//! A small pool of connections. Unlike the one of the driver it never waits for a connection to come back in good order: one
-//! that did not end cleanly is closed. So a server that vanished without a word costs each caller its timeout, and no
-//! connection is lost for longer. It also asks no connection how it is before and after each use.
+//! A small pool of connections to a server. Unlike the one of the driver it never waits for a connection to come back in good
+//! order: one that did not end cleanly is closed. So a server that vanished without a word costs each caller its timeout, and
+//! no connection is lost for longer. It also asks no connection how it is before and after each use.
 
 use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use sqlx::{
-    Connection as _, PgConnection, SqliteConnection, postgres::PgConnectOptions,
-    sqlite::SqliteConnectOptions,
-};
+use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::timeout,
 };
 
-use super::{Connection, postgres, query};
-use crate::store::{Error, Result};
+use super::{Connection, DbError, postgres, query};
+use crate::store::Error;
 
-/// How to connect.
-pub enum Options {
-    /// To a file.
-    Sqlite(SqliteConnectOptions),
-    /// To a server; statements may take this long.
-    Postgres(PgConnectOptions, Duration),
-}
+type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// How to connect, and how long a statement may take.
+pub struct Options(pub PgConnectOptions, pub Duration);
 
 /// Connections that are open, at most a given number.
 pub struct Pool {
@@ -76,19 +70,13 @@ impl Pool {
 
 impl Options {
     /// One more connection.
-    pub async fn connect(&self) -> sqlx::Result<Connection> {
-        match self {
-            Self::Sqlite(options) => {
-                SqliteConnection::connect_with(options).await.map(Connection::Sqlite)
-            }
-            Self::Postgres(options, statement) => {
-                let mut db = Connection::Postgres(PgConnection::connect_with(options).await?);
-                for sql in postgres::settings(*statement) {
-                    query(sql).execute(&mut db).await?;
-                }
-                Ok(db)
-            }
+    pub async fn connect(&self) -> Result<Connection, DbError> {
+        let Self(options, statement) = self;
+        let mut db = Connection::Postgres(PgConnection::connect_with(options).await?);
+        for sql in postgres::settings(*statement) {
+            query(sql).execute(&mut db).await?;
         }
+        Ok(db)
     }
 }
 

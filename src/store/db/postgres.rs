@@ -6,8 +6,12 @@
 
 use std::{str::FromStr as _, sync::Arc, time::Duration};
 
+use rusqlite::Row;
 use secrecy::ExposeSecret as _;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::{
+    FromRow,
+    postgres::{PgConnectOptions, PgRow},
+};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
@@ -43,7 +47,7 @@ impl Postgres {
 
     /// Opens a database as it is; nothing is asked yet.
     pub fn open_as_it_is(settings: &Settings, tasks: &Tasks) -> Result<Self> {
-        let options = Options::Postgres(options(settings)?, settings.statement);
+        let options = Options(options(settings)?, settings.statement);
         let pool = Arc::new(Pool::new(options, settings.connections, settings.acquire));
         let (intake, queue) = Intake::new();
         let (storing, stopped) = (Arc::clone(&pool), tasks.stop().stopped.clone());
@@ -61,10 +65,8 @@ impl Postgres {
     /// All rows of a query.
     pub async fn all<T>(&self, query: &Query) -> Result<Vec<T>>
     where
-        T: for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow>
-            + for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>
-            + Send
-            + Unpin,
+        T: for<'r> FromRow<'r, PgRow> + for<'r> TryFrom<&'r Row<'r>, Error = rusqlite::Error>,
+        T: Send + Unpin,
     {
         for _ in 0..2 {
             let mut session = self.pool.session().await?;
@@ -73,7 +75,7 @@ impl Postgres {
             let rows = timeout(bound, query.all(session.connection())).await;
             end(session, matches!(rows, Ok(Ok(_))));
             match rows {
-                Ok(Err(error)) if was_used && is_lost(&error) => self.pool.clear(),
+                Ok(Err(error)) if was_used && error.is_lost() => self.pool.clear(),
                 Ok(rows) => return Ok(rows?),
                 Err(_) => {
                     self.pool.clear();
@@ -122,16 +124,6 @@ fn late(bound: Duration) -> Error {
     Error::Failed(format!("the database did not answer within {} s", bound.as_secs()))
 }
 
-/// The connection is gone, or leads to a server that is no primary any more.
-fn is_lost(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Database(error) => {
-            error.code().is_some_and(|code| code.starts_with("57P") || code == "25006")
-        }
-        _ => true,
-    }
-}
-
 /// Applies migrations, one replica at a time.
 pub async fn migrate(settings: &Settings) -> Result<migrate::Migrated> {
     let mut db = connect(settings, Duration::ZERO).await?;
@@ -140,7 +132,7 @@ pub async fn migrate(settings: &Settings) -> Result<migrate::Migrated> {
 
 /// One connection outside of any pool; statements may take `statement`, zero: for ever.
 pub async fn connect(settings: &Settings, statement: Duration) -> Result<Connection> {
-    let options = Options::Postgres(options(settings)?, statement);
+    let options = Options(options(settings)?, statement);
     bounded(settings.acquire, async { Ok(options.connect().await?) }).await
 }
 

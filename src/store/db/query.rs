@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use futures::future::BoxFuture;
+use rusqlite::{Row, ToSql, params_from_iter, types::ToSqlOutput};
 use sha2::{Digest as _, Sha256};
-use sqlx::{AssertSqlSafe, FromRow, Postgres, Sqlite, postgres::PgRow, sqlite::SqliteRow};
+use sqlx::{AssertSqlSafe, FromRow, Postgres, postgres::PgRow};
 
-use super::{Connection, dialect};
+use super::{Connection, DbError, dialect};
 
 /// Longest text in an indexed column, bytes. PostgreSQL refuses index rows of more than 2 700; two such columns fit.
 const MAX_KEY: usize = 1_000;
@@ -16,6 +17,8 @@ const MAX_KEY: usize = 1_000;
 pub struct Query {
     sql: Cow<'static, str>,
     values: Vec<Value>,
+    /// It reads all of a table, or of the file.
+    pub is_long: bool,
 }
 
 /// A value to bind; what is absent has a type too.
@@ -25,28 +28,37 @@ pub enum Value {
     Int(Option<i64>),
     /// TEXT.
     Text(Option<String>),
+    /// BYTEA.
+    Bytes(Vec<u8>),
 }
 
-/// A statement in our SQL; see [`dialect`] for its two words in braces.
+/// A statement in our SQL; see [`dialect`] for its words in braces.
 pub fn query(sql: impl Into<Cow<'static, str>>) -> Query {
-    Query { sql: sql.into(), values: vec![] }
+    Query { sql: sql.into(), values: vec![], is_long: false }
 }
 
-/// Binds the values in order.
+/// For PostgreSQL, with the values bound in order.
 macro_rules! bound {
-    ($query:expr, $values:expr) => {{
-        let mut query = $query;
-        for value in $values {
-            query = match value {
-                Value::Int(value) => query.bind(*value),
-                Value::Text(value) => query.bind(value.clone()),
+    ($start:expr, $query:expr) => {{
+        let mut bound = $start(AssertSqlSafe(dialect::postgres(&$query.sql)));
+        for value in &$query.values {
+            bound = match value {
+                Value::Int(value) => bound.bind(*value),
+                Value::Text(value) => bound.bind(value.clone()),
+                Value::Bytes(value) => bound.bind(value.clone()),
             };
         }
-        query
+        bound
     }};
 }
 
 impl Query {
+    /// What reads all of a table or of the file may take long: SQLite reads it aside, not on the thread that asks.
+    pub fn at_length(mut self) -> Self {
+        self.is_long = true;
+        self
+    }
+
     /// Binds the next value.
     pub fn bind(mut self, value: impl Into<Value>) -> Self {
         self.values.push(value.into());
@@ -65,52 +77,71 @@ impl Query {
     }
 
     /// Runs it; the number of rows it changed.
-    pub fn execute(self, db: &mut Connection) -> BoxFuture<'_, sqlx::Result<u64>> {
+    pub fn execute(self, db: &mut Connection) -> BoxFuture<'_, Result<u64, DbError>> {
         Box::pin(async move {
-            let sql = AssertSqlSafe(dialect::translate(&self.sql, db).into_owned());
             Ok(match db {
                 Connection::Sqlite(db) => {
-                    let query = bound!(sqlx::query::<Sqlite>(sql), &self.values);
-                    query.execute(db).await?.rows_affected()
+                    let mut statement = db.prepare_cached(&dialect::sqlite(&self.sql))?;
+                    let mut rows = statement.query(params_from_iter(&self.values))?;
+                    while rows.next()?.is_some() {}
+                    db.changes()
                 }
                 Connection::Postgres(db) => {
-                    let query = bound!(sqlx::query::<Postgres>(sql), &self.values);
-                    query.execute(db).await?.rows_affected()
+                    bound!(sqlx::query::<Postgres>, self).execute(db).await?.rows_affected()
                 }
             })
         })
     }
 
     /// Runs it; its rows.
-    pub async fn all<T>(&self, db: &mut Connection) -> sqlx::Result<Vec<T>>
+    pub async fn all<T>(&self, db: &mut Connection) -> Result<Vec<T>, DbError>
     where
-        T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin,
+        T: for<'r> FromRow<'r, PgRow> + for<'r> TryFrom<&'r Row<'r>, Error = rusqlite::Error>,
+        T: Send + Unpin,
     {
-        let sql = AssertSqlSafe(dialect::translate(&self.sql, db).into_owned());
         match db {
-            Connection::Sqlite(db) => {
-                bound!(sqlx::query_as::<Sqlite, T>(sql), &self.values).fetch_all(db).await
-            }
+            Connection::Sqlite(db) => Ok(self.rows(db)?),
             Connection::Postgres(db) => {
-                bound!(sqlx::query_as::<Postgres, T>(sql), &self.values).fetch_all(db).await
+                Ok(bound!(sqlx::query_as::<Postgres, T>, self).fetch_all(db).await?)
             }
         }
     }
 
-    /// Runs it; its first row, if there is one.
-    pub async fn optional<T>(&self, db: &mut Connection) -> sqlx::Result<Option<T>>
+    /// Runs it in SQLite, at once; its rows.
+    pub fn rows<T>(&self, db: &rusqlite::Connection) -> rusqlite::Result<Vec<T>>
     where
-        T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin,
+        T: for<'r> TryFrom<&'r Row<'r>, Error = rusqlite::Error>,
+    {
+        let mut statement = db.prepare_cached(&dialect::sqlite(&self.sql))?;
+        statement.query_map(params_from_iter(&self.values), |row| T::try_from(row))?.collect()
+    }
+
+    /// Runs it; its first row, if there is one.
+    pub async fn optional<T>(&self, db: &mut Connection) -> Result<Option<T>, DbError>
+    where
+        T: for<'r> FromRow<'r, PgRow> + for<'r> TryFrom<&'r Row<'r>, Error = rusqlite::Error>,
+        T: Send + Unpin,
     {
         Ok(self.all(db).await?.into_iter().next())
     }
 
     /// Runs it; the row it always has.
-    pub async fn one<T>(&self, db: &mut Connection) -> sqlx::Result<T>
+    pub async fn one<T>(&self, db: &mut Connection) -> Result<T, DbError>
     where
-        T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin,
+        T: for<'r> FromRow<'r, PgRow> + for<'r> TryFrom<&'r Row<'r>, Error = rusqlite::Error>,
+        T: Send + Unpin,
     {
-        self.optional(db).await?.ok_or(sqlx::Error::RowNotFound)
+        self.optional(db).await?.ok_or(sqlx::Error::RowNotFound.into())
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            Self::Int(value) => value.to_sql(),
+            Self::Text(value) => value.to_sql(),
+            Self::Bytes(value) => value.to_sql(),
+        }
     }
 }
 
@@ -128,6 +159,12 @@ impl From<i64> for Value {
 impl From<Option<i64>> for Value {
     fn from(value: Option<i64>) -> Self {
         Self::Int(value)
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(value: Vec<u8>) -> Self {
+        Self::Bytes(value)
     }
 }
 

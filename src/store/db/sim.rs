@@ -7,10 +7,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use sqlx::{FromRow, postgres::PgRow, sqlite::SqliteRow};
+use rusqlite::Row;
+use sqlx::{FromRow, postgres::PgRow};
 use tokio::sync::watch;
 
-use super::{Connection, Query, Work, dialect, memory, sqlite::Writer, transaction};
+use super::{Connection, Query, Work, dialect, memory, transaction, writer::Writer};
 use crate::{
     ops::lifecycle::Tasks,
     store::{Error, NewDelivery, Result, migrate},
@@ -51,10 +52,12 @@ impl World {
     /// An empty world, where nothing goes wrong; stores open it as `sim:NAME` while it is there. `tasks` are the world's, not
     /// those of a replica.
     pub async fn begin(name: &str, tasks: &Tasks) -> Result<Arc<Self>> {
-        let mut db = memory().await?;
+        let mut db = memory()?;
         migrate::run(&mut db).await?;
+        let (writer, work) = Writer::new(db, false, tasks.stop().stopped.clone());
+        tasks.serve("store.writer", work);
         let world = Arc::new(Self {
-            writer: Writer::start(db, false, tasks),
+            writer,
             plan: Mutex::new((0, Box::new(|_| None))),
             released: watch::Sender::new(0),
         });
@@ -88,7 +91,8 @@ impl World {
     /// Looks at, or changes, what no store would: for triggers that keep a history, and their rows.
     pub async fn ask<T>(&self, sql: &'static str) -> Result<Vec<T>>
     where
-        T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin + 'static,
+        T: for<'r> FromRow<'r, PgRow> + for<'r> TryFrom<&'r Row<'r>, Error = rusqlite::Error>,
+        T: Send + Unpin + 'static,
     {
         self.all(super::query(sql)).await
     }
@@ -113,7 +117,8 @@ impl World {
     /// All rows of a query. Reads do not fail here: a file whose disk is full can be read.
     pub(super) async fn all<T>(&self, query: Query) -> Result<Vec<T>>
     where
-        T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin + 'static,
+        T: for<'r> FromRow<'r, PgRow> + for<'r> TryFrom<&'r Row<'r>, Error = rusqlite::Error>,
+        T: Send + Unpin + 'static,
     {
         self.writer.run(|db| Box::pin(async move { Ok(query.all(db).await?) })).await
     }

@@ -1,46 +1,39 @@
-//! SQLite: one writer connection in its own task, readers in a pool, one process per file.
+//! SQLite: one writer, readers, one process per file. Statements run on the thread that asks, without a wait of their own:
+//! a switch of threads costs more than a short read. What may take long goes [`aside`].
 
-use std::{fs::File, path::Path, time::Duration};
-
-use futures::future::BoxFuture;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use tokio::sync::{mpsc, oneshot};
-
-use super::{
-    Connection, Query, Work,
-    dialect::is_new,
-    end,
-    intake::{self, BATCH, Incoming, Intake, QUEUE, gone},
-    pool::{Options, Pool},
-    query, transaction,
+use std::{
+    fs::File,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
 };
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use rusqlite::{OpenFlags, Row};
+
+use super::{Connection, DbError, Query, dialect::is_new, query, writer::Writer};
 use crate::{
-    ops::lifecycle::Tasks,
+    ops::lifecycle::{Tasks, blocking},
     store::{Error, Migrated, Result, migrate},
 };
 
-/// Readers at once.
-const READERS: u32 = 4;
-/// Longest wait for a reader, and for another process's lock.
+/// Readers kept open.
+const READERS: usize = 4;
+/// Longest wait for another process's lock.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-type Job = Box<dyn for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, ()> + Send>;
+/// Statements that each connection keeps prepared.
+const PREPARED: usize = 256;
 
 /// An open file.
 pub struct Sqlite {
-    readers: Pool,
+    path: PathBuf,
+    /// Readers that nobody uses.
+    idle: Mutex<Vec<rusqlite::Connection>>,
     /// All writes.
     pub writer: Writer,
     // Held for the life of the process: a second daemon is refused.
     _lock: Option<Lock>,
-}
-
-/// The one writer: a task with three queues, everything that pages and acks before intake, and what may be late behind both.
-pub struct Writer {
-    urgent: mpsc::Sender<Job>,
-    last: mpsc::Sender<Job>,
-    /// Deliveries.
-    pub intake: Intake,
 }
 
 impl Sqlite {
@@ -52,31 +45,102 @@ impl Sqlite {
     }
 
     /// Opens a file that is there, as it is, beside a daemon that may have it open.
-    pub async fn open_as_it_is(path: &Path, tasks: &Tasks) -> Result<Self> {
-        let writer = Options::Sqlite(options(path)).connect().await?;
-        Ok(Self::with(path, writer, None, tasks))
+    pub fn open_as_it_is(path: &Path, tasks: &Tasks) -> Result<Self> {
+        Ok(Self::with(path, open_file(path)?, None, tasks))
     }
 
     fn with(path: &Path, writer: Connection, lock: Option<Lock>, tasks: &Tasks) -> Self {
-        let readers = Options::Sqlite(options(path).read_only(true));
-        let readers = Pool::new(readers, READERS, PATIENCE);
         let marks = lock.is_some();
-        Self { readers, writer: Writer::start(writer, marks, tasks), _lock: lock }
+        let (writer, work) = Writer::new(writer, marks, tasks.stop().stopped.clone());
+        tasks.serve_apart("store.writer", work);
+        Self { path: path.to_owned(), idle: Mutex::default(), writer, _lock: lock }
     }
 
     /// All rows of a query.
-    pub async fn all<T>(&self, query: &Query) -> Result<Vec<T>>
+    pub async fn all<T>(&self, query: Query) -> Result<Vec<T>>
     where
-        T: for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow>
-            + for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>
-            + Send
-            + Unpin,
+        T: for<'r> TryFrom<&'r Row<'r>, Error = rusqlite::Error> + Send + 'static,
     {
-        let mut session = self.readers.session().await?;
-        let rows = query.all(session.connection()).await;
-        end(session, rows.is_ok());
-        Ok(rows?)
+        // A reader that failed is closed.
+        let mut db = self.reader()?;
+        let rows = if query.is_long {
+            let (back, rows) = aside(db, move |db| query.rows(db)).await?;
+            db = back;
+            rows
+        } else {
+            query.rows(&db).map_err(DbError::from)?
+        };
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < READERS {
+            idle.push(db);
+        }
+        Ok(rows)
     }
+
+    fn reader(&self) -> Result<rusqlite::Connection> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match idle {
+            Some(db) => Ok(db),
+            None => Ok(open(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY, WAL)?),
+        }
+    }
+}
+
+/// Works on a connection in a thread of the pool for what blocks.
+async fn aside<T: Send + 'static>(
+    db: rusqlite::Connection,
+    work: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+) -> Result<(rusqlite::Connection, T)> {
+    let done = blocking(move || work(&db).map(|value| (db, value))).await;
+    Ok(done.map_err(|error| Error::Failed(error.to_string()))?.map_err(DbError::from)?)
+}
+
+const WAL: &str = "PRAGMA journal_mode = WAL";
+
+/// Opens a file, and sets the connection up. `journal` is a statement of its own because what is set stays in the file.
+fn open(
+    path: &Path,
+    flags: OpenFlags,
+    journal: &str,
+) -> std::result::Result<rusqlite::Connection, DbError> {
+    let db = rusqlite::Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.busy_timeout(PATIENCE)?;
+    db.set_prepared_statement_cache_capacity(PREPARED);
+    db.execute_batch(journal)?;
+    // A raw webhook may hold secrets: deleting it leaves nothing in the file.
+    let settings = "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON";
+    db.execute_batch(settings)?;
+    Ok(db)
+}
+
+/// An empty database in memory.
+pub fn memory() -> Result<Connection> {
+    Ok(Connection::Sqlite(open(Path::new(":memory:"), OpenFlags::SQLITE_OPEN_READ_WRITE, "")?))
+}
+
+/// One connection to a file that is there.
+pub fn open_file(path: &Path) -> Result<Connection> {
+    Ok(Connection::Sqlite(open(path, OpenFlags::SQLITE_OPEN_READ_WRITE, WAL)?))
+}
+
+/// A file that nobody writes to, as it is; nothing is written beside it either.
+pub fn look_into(path: &Path) -> Result<Connection> {
+    let name = percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC);
+    let (address, flags) = (format!("file:{name}?immutable=1"), OpenFlags::SQLITE_OPEN_READ_ONLY);
+    Ok(Connection::Sqlite(open(Path::new(&address), flags | OpenFlags::SQLITE_OPEN_URI, "")?))
+}
+
+/// A file that nobody else has, without a log beside it.
+pub fn open_alone(path: &Path) -> Result<Connection> {
+    let journal = "PRAGMA journal_mode = DELETE";
+    Ok(Connection::Sqlite(open(path, OpenFlags::SQLITE_OPEN_READ_WRITE, journal)?))
+}
+
+/// Copies a file, as of one instant, into one that is empty.
+pub async fn copy_file(path: &Path, to: &Path) -> Result<()> {
+    let to = to.display().to_string();
+    let db = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE, WAL)?;
+    aside(db, move |db| db.execute("VACUUM INTO ?1", [to])).await.map(drop)
 }
 
 /// Makes the file if there is none, keeps other daemons from it, and brings it up to our schema.
@@ -85,31 +149,34 @@ pub async fn open_to_write(path: &Path) -> Result<(Lock, Connection, Migrated)> 
         std::fs::create_dir_all(folder).map_err(|error| failed(path, &error))?;
     }
     let lock = lock(path)?;
-    let opened = Options::Sqlite(options(path).create_if_missing(true)).connect().await;
-    let mut db = opened.map_err(|error| damaged(error.into(), path))?;
-    let checked = check(&mut db, path).await;
-    checked.map_err(|error| damaged(error, path))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    let db = open(path, flags, WAL).map_err(|error| damaged(error.into(), path))?;
+    let checked = check(Connection::Sqlite(db), path).await;
+    let mut db = checked.map_err(|error| damaged(error, path))?;
     let migrated = migrate::run(&mut db).await?;
     Ok((lock, db, migrated))
 }
 
 /// After a stop that was not clean, looks at the whole file before anything is built on it.
-async fn check(db: &mut Connection, path: &Path) -> Result<()> {
-    if is_new(db).await? || is_clean(db).await? {
-        return Ok(());
+async fn check(mut db: Connection, path: &Path) -> Result<Connection> {
+    if is_new(&mut db).await? || is_clean(&mut db).await? {
+        return Ok(db);
     }
     let file = path.display().to_string();
     tracing::info!(file, "the last stop was not clean; the store is checked");
     match quick_check(db).await? {
-        None => Ok(()),
-        Some(found) => Err(Error::Damaged { file, found }),
+        (db, None) => Ok(db),
+        (_, Some(found)) => Err(Error::Damaged { file, found }),
     }
 }
 
-/// The first thing that is wrong with the file's structure.
-pub async fn quick_check(db: &mut Connection) -> Result<Option<String>> {
-    let (found,): (String,) = query("PRAGMA quick_check(1)").one(db).await?;
-    Ok((found != "ok").then_some(found))
+/// The first thing that is wrong with the file's structure; gives the connection back.
+pub async fn quick_check(db: Connection) -> Result<(Connection, Option<String>)> {
+    let Connection::Sqlite(db) = db else { return Ok((db, None)) };
+    let ask =
+        |db: &rusqlite::Connection| db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+    let (db, found): (_, String) = aside(db, ask).await?;
+    Ok((Connection::Sqlite(db), (found != "ok").then_some(found)))
 }
 
 async fn is_clean(db: &mut Connection) -> Result<bool> {
@@ -117,7 +184,8 @@ async fn is_clean(db: &mut Connection) -> Result<bool> {
     Ok(query(sql).one::<(i64,)>(db).await?.0 == 1)
 }
 
-async fn mark(db: &mut Connection, clean: bool) -> Result<()> {
+/// Writes down whether the process that has the file ended in good order.
+pub async fn mark(db: &mut Connection, clean: bool) -> Result<()> {
     let sql = "INSERT INTO meta (name, value) VALUES ('clean_stop', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     Ok(query(sql).bind(i64::from(clean)).execute(db).await.map(drop)?)
 }
@@ -158,117 +226,4 @@ pub fn lock(path: &Path) -> Result<Lock> {
 
 fn failed(path: &Path, error: &std::io::Error) -> Error {
     Error::Failed(format!("{}: {error}", path.display()))
-}
-
-/// How every connection to the file is set up.
-pub fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(PATIENCE)
-        .statement_cache_capacity(256)
-        // A raw webhook may hold secrets: deleting it leaves nothing in the file.
-        .pragma("secure_delete", "ON")
-}
-
-impl Writer {
-    /// Starts the task that owns `db`; it marks a clean stop, or not.
-    pub fn start(mut db: Connection, marks: bool, tasks: &Tasks) -> Self {
-        let (urgent, urgent_queue) = mpsc::channel(QUEUE);
-        let (last, last_queue) = mpsc::channel(QUEUE);
-        let (intake, intake_queue) = Intake::new();
-        let stopped = tasks.stop().stopped.clone();
-        tasks.serve("store.writer", async move {
-            tokio::select! {
-                () = write_all(&mut db, urgent_queue, intake_queue, last_queue) => {}
-                () = stopped.cancelled() => {}
-            }
-            // Nothing is open any more, or it is given up here.
-            drop(query("ROLLBACK").execute(&mut db).await);
-            if marks && let Err(error) = mark(&mut db, true).await {
-                tracing::warn!(%error, "the stop is not marked as clean: the next start checks the store");
-            }
-            super::close(db).await;
-            Ok(())
-        });
-        Self { urgent, last, intake }
-    }
-
-    /// Runs `work` in one write transaction.
-    pub async fn write<T: Send + 'static>(&self, work: Work<T>) -> Result<T> {
-        self.run(|db| Box::pin(transaction(db, work))).await
-    }
-
-    /// The same, when nothing else waits.
-    pub async fn write_last<T: Send + 'static>(&self, work: Work<T>) -> Result<T> {
-        self.run_last(|db| Box::pin(transaction(db, work))).await
-    }
-
-    /// Runs `work` on the connection when nothing else waits, outside of any transaction.
-    pub async fn run_last<T: Send + 'static>(
-        &self,
-        work: impl for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T>> + Send + 'static,
-    ) -> Result<T> {
-        queued(&self.last, work).await
-    }
-
-    /// Moves the write-ahead log into the file and empties it: rows deleted since are in neither any more.
-    pub async fn empty_log(&self) -> Result<()> {
-        let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
-        self.run(move |db| Box::pin(async move { Ok(query(sql).execute(db).await.map(drop)?) }))
-            .await
-    }
-
-    /// Runs `work` on the connection, outside of any transaction.
-    pub async fn run<T: Send + 'static>(
-        &self,
-        work: impl for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T>> + Send + 'static,
-    ) -> Result<T> {
-        queued(&self.urgent, work).await
-    }
-}
-
-async fn queued<T: Send + 'static>(
-    queue: &mpsc::Sender<Job>,
-    work: impl for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T>> + Send + 'static,
-) -> Result<T> {
-    let (done, result) = oneshot::channel();
-    let job: Job = Box::new(move |db| {
-        Box::pin(async move {
-            // Nobody waits any more when the caller was cancelled; the commit stands all the same.
-            drop(done.send(work(db).await));
-        })
-    });
-    queue.send(job).await.map_err(|_| gone())?;
-    result.await.map_err(|_| gone())?
-}
-
-async fn write_all(
-    db: &mut Connection,
-    mut urgent: mpsc::Receiver<Job>,
-    mut deliveries: mpsc::Receiver<Incoming>,
-    mut last: mpsc::Receiver<Job>,
-) {
-    let mut batch = Vec::with_capacity(BATCH);
-    loop {
-        tokio::select! {
-            biased;
-            job = urgent.recv() => match job {
-                Some(job) => job(db).await,
-                None => break,
-            },
-            count = deliveries.recv_many(&mut batch, BATCH) => {
-                if count == 0 {
-                    break;
-                }
-                // A file has no connection to lose: the next batch simply tries again.
-                let _: bool = intake::store(db, std::mem::take(&mut batch)).await;
-            }
-            job = last.recv() => match job {
-                Some(job) => job(db).await,
-                None => break,
-            },
-        }
-    }
 }

@@ -172,7 +172,7 @@ async fn a_storm_that_ended_while_somebody_joined_is_found_and_opens_again() {
     // As if the storm had been counted just before the last member joined.
     let over = "UPDATE incidents SET is_open = 0, wake_at = NULL, status = 'resolved', \
                 state = json_set(state, '$.status', 'resolved', '$.wake', json('{\"never\":\"over\"}')) WHERE id = $1";
-    app.sql(over, id.0).await;
+    app.sql(over, id.0);
     app.engine.check_invariants().await.unwrap();
     app.pump_until_quiet().await;
     let storm = storm(&app).await;

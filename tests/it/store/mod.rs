@@ -4,6 +4,7 @@ mod ahead;
 mod asked;
 pub mod backend;
 mod deliveries;
+mod file;
 mod incidents;
 mod jobs;
 mod messages;

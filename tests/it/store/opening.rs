@@ -8,7 +8,6 @@ use paramedic::{
     ops::{clock::Clock, lifecycle::Tasks},
     store::{Changes, Error, Repeat, Settings, Store, inspect},
 };
-use sqlx::Connection as _;
 
 use super::{
     backend::{self, Shop, on_every_backend},
@@ -123,9 +122,9 @@ async fn an_older_binary_refuses_a_newer_store() {
     assert_eq!(opened.err(), Some(error.clone()));
 
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings::at(format!("sqlite:{}", folder.path().join("p.db").display()));
+    let file = folder.path().join("p.db");
+    let settings = Settings::at(format!("sqlite:{}", file.display()));
     inspect::migrate(&settings, false).await.unwrap();
-    let mut db = sqlx::SqliteConnection::connect(&settings.url).await.unwrap();
-    sqlx::query(newer).execute(&mut db).await.unwrap();
+    rusqlite::Connection::open(&file).unwrap().execute(newer, []).unwrap();
     assert_eq!(inspect::migrate(&settings, false).await, Err(error));
 }

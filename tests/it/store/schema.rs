@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use paramedic::store::{Settings, inspect};
-use sqlx::{Connection as _, Row as _};
+use sqlx::Connection as _;
 
 use super::backend;
 
@@ -20,28 +20,37 @@ async fn both_databases_have_the_same_tables_columns_and_indexes() {
 
 async fn of_sqlite() -> Schema {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings::at(format!("sqlite:{}", folder.path().join("p.db").display()));
+    let file = folder.path().join("p.db");
+    let settings = Settings::at(format!("sqlite:{}", file.display()));
     inspect::migrate(&settings, false).await.unwrap();
-    let mut db = sqlx::SqliteConnection::connect(&settings.url).await.unwrap();
-    let sql = "SELECT m.name AS \"table\", c.name AS \"column\", c.type AS kind, c.\"notnull\" AS filled, c.pk AS pk \
+    let db = rusqlite::Connection::open(&file).unwrap();
+    let sql = "SELECT m.name, c.name, c.type, c.\"notnull\" = 0, c.pk > 0 \
                FROM sqlite_master m JOIN pragma_table_info(m.name) c \
                WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name <> '_sqlx_migrations'";
     let mut tables: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
-    for row in sqlx::query(sql).fetch_all(&mut db).await.unwrap() {
-        let kind = match row.get::<String, _>("kind").as_str() {
+    for (table, column, kind, may_be_null, is_key) in
+        rows::<(String, String, String, bool, bool)>(&db, sql)
+    {
+        let kind = match kind.as_str() {
             "INTEGER" => "BIGINT".to_owned(),
             "BLOB" => "BYTEA".to_owned(),
-            other => other.to_owned(),
+            _ => kind,
         };
-        let is_key = row.get::<i64, _>("pk") > 0;
         // A column of a primary key may hold NULL in SQLite unless it says so; none of ours ever does.
-        let may_be_null = row.get::<i64, _>("filled") == 0 && !is_key;
-        let column = (row.get::<String, _>("column"), (kind, may_be_null, is_key));
-        tables.entry(row.get::<String, _>("table")).or_default().extend([column]);
+        let column = (column, (kind, may_be_null && !is_key, is_key));
+        tables.entry(table).or_default().extend([column]);
     }
     let sql = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL";
-    let rows: Vec<(String, String)> = sqlx::query_as(sql).fetch_all(&mut db).await.unwrap();
-    (tables, rows.into_iter().map(|(name, sql)| (name, plain(&sql))).collect())
+    let indexes = rows::<(String, String)>(&db, sql);
+    (tables, indexes.into_iter().map(|(name, sql)| (name, plain(&sql))).collect())
+}
+
+fn rows<T>(db: &rusqlite::Connection, sql: &str) -> Vec<T>
+where
+    T: for<'r> TryFrom<&'r rusqlite::Row<'r>, Error = rusqlite::Error>,
+{
+    let mut asked = db.prepare(sql).unwrap();
+    asked.query_map([], |row| T::try_from(row)).unwrap().map(Result::unwrap).collect()
 }
 
 async fn of_postgres() -> Schema {
