@@ -231,6 +231,8 @@ pub fn matrix(settings: &config::Matrix, http: &http::Client, clock: &Clock) -> 
         homeserver: settings.homeserver.get().clone(),
         token: settings.token.get(),
         clear_text_in_encrypted_rooms: settings.clear_text_in_encrypted_rooms,
+        per_second: f64::from(settings.rate.count()) / settings.rate.per().as_secs_f64(),
+        burst: settings.burst,
     };
     Matrix::new(http.clone(), settings, clock.clone())
 }
