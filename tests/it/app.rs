@@ -5,7 +5,7 @@
 
 use std::{
     io::Write,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -348,8 +348,7 @@ async fn due(url: &str, now: i64) -> Vec<String> {
 
 /// The one recorder of this test process.
 pub fn prometheus() -> PrometheusHandle {
-    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
-    HANDLE.get_or_init(|| metrics::install().unwrap()).clone()
+    metrics::install().unwrap()
 }
 
 /// An Alertmanager payload of firing alerts, one per label set.

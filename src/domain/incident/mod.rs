@@ -116,6 +116,16 @@ impl Wake {
             Self::Never(_) => None,
         }
     }
+
+    /// Until when it settles, if it does.
+    pub fn settles_until(&self) -> Option<Timestamp> {
+        if let Self::Settle(until) = self { Some(*until) } else { None }
+    }
+
+    /// Until when what mutes it in Alertmanager lasts, if something does.
+    pub fn muted_until(&self) -> Option<Timestamp> {
+        if let Self::Suppression(until) = self { Some(*until) } else { None }
+    }
 }
 
 /// Why an incident will not wake anybody by itself.
