@@ -18,6 +18,8 @@ const LOOPS: [(&str, Duration); 3] = [
     ("periodic:retention", Duration::from_mins(10)),
 ];
 
+/// Until a loop that this version does not know comes back to us.
+const OF_OTHERS: Duration = Duration::from_mins(1);
 /// Less than this is no clock that was ahead.
 const SLACK: Duration = Duration::from_secs(5);
 /// Incidents set back by one look.
@@ -98,6 +100,7 @@ impl Engine {
         let every = LOOPS.iter().find(|(key, _)| *key == job.key).map(|(_, every)| *every);
         let ping = self.options.dead_man.as_ref().filter(|_| job.key == dead_man::LOOP);
         let every = every.or(ping.map(|dead_man| dead_man.every));
+        let every = every.or((job.key != dead_man::LOOP).then_some(OF_OTHERS));
         match job.key.as_str() {
             "periodic:invariants" => self.check_invariants().await?,
             dead_man::LOOP if ping.is_some() => self.ping_dead_man().await,
@@ -108,7 +111,9 @@ impl Engine {
                 self.forget_old_incidents().await?;
                 self.store.forget().await?;
             }
-            other => tracing::warn!(job.key = other, "a loop of another version; forgotten"),
+            dead_man::LOOP => {}
+            // A newer replica planted it and will not do so again; it takes it sooner or later.
+            other => tracing::debug!(job.key = other, "a loop of another version; left to it"),
         }
         let now = self.now();
         let next = every.and_then(|every| SignedDuration::try_from(every).ok());

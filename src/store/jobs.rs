@@ -250,11 +250,13 @@ impl Store {
         write.await
     }
 
-    /// When the next job may be claimed: one that is due then, or whose lease ends.
-    pub async fn next_due(&self) -> Result<Option<Timestamp>> {
-        let sql =
-            "SELECT min(CASE WHEN state = 'ready' THEN due_at ELSE lease_until + 1 END) FROM jobs";
-        let (due,): (Option<i64>,) = self.db.one(query(sql)).await?;
+    /// When the next job of these kinds may be claimed: one that is due then, or whose lease ends. Others are not waited for: a
+    /// newer replica may have kinds that nobody here can run.
+    pub async fn next_due(&self, kinds: &[&str]) -> Result<Option<Timestamp>> {
+        let sql = "SELECT min(CASE WHEN state = 'ready' THEN due_at ELSE lease_until + 1 END) FROM jobs \
+                   WHERE kind IN ({texts of $1})";
+        let asked = query(sql).bind(super::json(&kinds)?);
+        let (due,): (Option<i64>,) = self.db.one(asked).await?;
         Ok(due.map(instant))
     }
 

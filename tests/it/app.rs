@@ -258,7 +258,9 @@ impl TestApp {
     }
 
     async fn is_due(&self) -> bool {
-        self.engine.store.next_due().await.unwrap().is_some_and(|due| due <= self.engine.now())
+        let kinds: Vec<&str> = paramedic::engine::worker::kinds().collect();
+        let due = self.engine.store.next_due(&kinds).await.unwrap();
+        due.is_some_and(|due| due <= self.engine.now())
     }
 
     /// An incident's state.

@@ -214,9 +214,14 @@ async fn undone(db: &mut Connection, error: Error) -> Error {
 /// Whether the connection is as good as new after this.
 fn is_clean<T>(outcome: &Result<T>) -> bool {
     match outcome {
-        Ok(_) | Err(Error::Conflict | Error::LostJob | Error::LostDelivery | Error::InTheWay) => {
-            true
-        }
+        Ok(_)
+        | Err(
+            Error::Conflict
+            | Error::LostJob
+            | Error::LostDelivery
+            | Error::InTheWay
+            | Error::NewerIncident(_),
+        ) => true,
         Err(
             Error::InUse(_)
             | Error::Missing(_)
