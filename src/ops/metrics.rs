@@ -45,6 +45,7 @@ metrics! {
     STORE_OUTAGE_SECONDS = "paramedic_store_outage_seconds" "gauge" [] "For how long no write to the store has succeeded; 0 while it takes them.";
     DEAD_MAN_PINGS = "paramedic_dead_man_pings_total" "counter" ["outcome"] "Turns of the dead-man ping by outcome (ok, failed, withheld: something did not work).";
     RETENTION_DELETED = "paramedic_retention_deleted_total" "counter" ["table"] "Rows of old incidents that were deleted, by table.";
+    STORE_BYTES = "paramedic_store_bytes" "gauge" [] "Bytes that the store's rows take, about; counted each minute where there is a largest size.";
     RECORDER_PODS = "paramedic_recorder_pods" "gauge" ["cluster"] "Pods the recorder holds in memory.";
     RECORDER_BYTES = "paramedic_recorder_bytes" "gauge" ["cluster"] "Bytes of evidence it holds in memory, about.";
     RECORDER_STORED_BYTES = "paramedic_recorder_stored_bytes" "gauge" [] "Bytes of evidence in the store; counted every 10 minutes.";

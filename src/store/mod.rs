@@ -21,6 +21,7 @@ pub mod pods;
 mod retention;
 pub mod runs;
 pub mod similar;
+mod size;
 mod storms;
 mod time;
 
