@@ -203,6 +203,7 @@ fn advice(error: &store::Error) -> &'static str {
         store::Error::Newer { .. } => {
             "use the newer binary; there is no way back to an older schema"
         }
+        store::Error::NewerIncident(_) => "run the newer binary",
         store::Error::Older { .. } => {
             "back up, then start the daemon or run `paramedic store migrate`"
         }

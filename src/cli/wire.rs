@@ -161,6 +161,7 @@ fn options(config: &Config, http: &http::Client) -> anyhow::Result<Options> {
             engine::dead_man::DeadMan { url: url.get().clone(), every: every.get() }
         }),
         keep: config.retention.incidents.get(),
+        max_size: config.store.max_size.map(|size| i64::try_from(size.get()).unwrap_or(i64::MAX)),
         default_policy: config.default_policy().to_owned(),
         default_channels: config.channels.keys().cloned().collect(),
     })
@@ -231,6 +232,8 @@ pub fn matrix(settings: &config::Matrix, http: &http::Client, clock: &Clock) -> 
         homeserver: settings.homeserver.get().clone(),
         token: settings.token.get(),
         clear_text_in_encrypted_rooms: settings.clear_text_in_encrypted_rooms,
+        per_second: f64::from(settings.rate.count()) / settings.rate.per().as_secs_f64(),
+        burst: settings.burst,
     };
     Matrix::new(http.clone(), settings, clock.clone())
 }

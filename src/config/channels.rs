@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     problem::{Problems, is_name},
-    value::{Secret, Url},
+    value::{Rate, Secret, Url},
 };
 
 /// A place that gets cards. Its name is what playbooks, policies and teams use.
@@ -47,6 +47,29 @@ pub struct Matrix {
     /// Send in clear text to rooms whose members expect encryption. Refused by default: it would leak.
     #[serde(default)]
     pub clear_text_in_encrypted_rooms: bool,
+    /// Messages to one room, sustained: `1/s`. The default is what a homeserver allows that was not configured; beyond what
+    /// yours allows it answers 429, and the message waits as long as it says.
+    #[serde(default = "Matrix::rate")]
+    pub rate: Rate,
+    /// Messages to one room at once, at least 1.
+    #[serde(default = "Matrix::burst")]
+    pub burst: u32,
+}
+
+impl Matrix {
+    fn rate() -> Rate {
+        Rate::per_minute(12)
+    }
+
+    fn burst() -> u32 {
+        10
+    }
+
+    pub(super) fn validate(&self, problems: &mut Problems) {
+        if self.burst == 0 {
+            problems.add("matrix.burst", "must be at least 1");
+        }
+    }
 }
 
 /// Signing of webhook channels. Needed by channels and contacts of kind `webhook`.

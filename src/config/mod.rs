@@ -179,6 +179,9 @@ impl Config {
         for (name, channel) in &self.channels {
             channel.validate(name, &kinds, &mut problems);
         }
+        if let Some(matrix) = &self.matrix {
+            matrix.validate(&mut problems);
+        }
         self.incidents.validate(&mut problems);
         self.recorder.validate(&mut problems);
         self.retention.validate(&mut problems);

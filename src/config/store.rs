@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     problem::Problems,
-    value::{Duration, Secret},
+    value::{ByteSize, Duration, Secret},
 };
 
 /// Where incidents are kept.
@@ -27,6 +27,10 @@ pub struct Store {
     pub acquire_timeout: Duration,
     /// Longest statement on PostgreSQL, waiting for locks included; 1s to 5m. A transaction may take three times as long.
     pub statement_timeout: Duration,
+    /// Most that it may hold; at least 16MiB. Beyond it the evidence of incidents that are over is deleted, the longest resolved
+    /// first; when that is not enough, webhooks get 503 and people are paged. What counts is the rows: the files may be larger
+    /// by what was deleted and is used again. None: no limit.
+    pub max_size: Option<ByteSize>,
 }
 
 impl Default for Store {
@@ -37,6 +41,7 @@ impl Default for Store {
             connections: 10,
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
+            max_size: None,
         }
     }
 }
@@ -75,6 +80,9 @@ impl Store {
             (None, _) => {
                 problems.add("store.url", "must be sqlite:<file> or postgres://user@host/database");
             }
+        }
+        if self.max_size.is_some_and(|size| size < ByteSize::new(16 << 20)) {
+            problems.add("store.max_size", "must be at least 16MiB");
         }
         if !(2..=100).contains(&self.connections) {
             problems.add("store.connections", "must be 2 to 100");

@@ -108,6 +108,20 @@ impl Alarm {
         }
     }
 
+    /// The store holds what it may, and nothing can be deleted.
+    pub(super) fn store_is_full(full: &str) -> Self {
+        Self {
+            kind: "store",
+            about: "size".to_owned(),
+            title: "The store is full",
+            text: format!(
+                "{full}, and no evidence of what is over is left to delete. Webhooks are refused until there is room: raise `store.max_size`, or shorten `retention.incidents`."
+            ),
+            severity: Severity::P1,
+            pages: true,
+        }
+    }
+
     /// Incidents whose wake-up was lost.
     pub(super) fn lost_wake_ups(ids: &str) -> Self {
         Self {

@@ -66,6 +66,15 @@ impl Engine {
         match self.apply(&delivery).await {
             Ok(()) => Ok(Applied::One),
             Err(error) if is_lost(&error) => Ok(Applied::One),
+            Err(error) if is_for_a_newer_one(&error) => {
+                tracing::warn!(
+                    delivery.id = id,
+                    error = format!("{error:#}"),
+                    "a newer replica applies it"
+                );
+                self.store.end_turns(&self.owner).await?;
+                Ok(Applied::Failed)
+            }
             Err(error) => {
                 // A store that is in trouble says nothing about the delivery: it waits, and is not blamed.
                 self.store.check().await.context("a delivery waits for the store")?;
@@ -424,6 +433,11 @@ impl Group {
 /// Another replica applied it first.
 fn is_lost(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(store::Error::LostDelivery))
+}
+
+/// It changes an incident that this version cannot read. Nothing is wrong with the delivery.
+fn is_for_a_newer_one(error: &anyhow::Error) -> bool {
+    matches!(super::worker::store_error(error), Some(store::Error::NewerIncident(_)))
 }
 
 /// Redacted, with the source's labels where it lacks them.

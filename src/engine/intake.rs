@@ -81,8 +81,11 @@ impl Engine {
         Ok(alerts)
     }
 
-    /// Refuses new webhooks while the ones we have are not worked off.
+    /// Refuses new webhooks while the ones we have are not worked off, or the store is full.
     pub async fn check_backlog(&self) -> Result<(), Error> {
+        if let Some(full) = self.full().await? {
+            return Err(Error::Overloaded(full));
+        }
         let (waiting, oldest) = self.store.backlog().await?;
         let age = oldest.map_or(SignedDuration::ZERO, |oldest| self.now().duration_since(oldest));
         if waiting > MAX_BACKLOG || age > MAX_AGE {

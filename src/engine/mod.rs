@@ -73,6 +73,8 @@ pub struct Options {
     pub dead_man: Option<dead_man::DeadMan>,
     /// Resolved incidents are kept this long.
     pub keep: std::time::Duration,
+    /// Most that the store may hold, bytes; `None`: no limit.
+    pub max_size: Option<i64>,
     /// For incidents no team owns.
     pub default_policy: String,
     /// Channels for incidents no team owns.

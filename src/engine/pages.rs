@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Engine, change::Along, deliver::Order, effects::priority};
 use crate::{
     domain::{
-        incident::{Command, Event, Incident, Pager, Wake},
+        incident::{Command, Event, Incident, Pager},
         oncall::{PageTarget, Person, StepRef},
     },
     store::{Again, Job, JobEnd, NewJob, Repeat},
@@ -163,21 +163,10 @@ impl Engine {
 
 /// Until when pages wait because the incident settles or is muted. What ends that early ends the wait too, so it is short.
 pub fn paused(incident: &Incident, now: Timestamp) -> Option<Timestamp> {
-    match &incident.wake {
-        Wake::Settle(until) => Some((*until).min(now.saturating_add(PAUSE).unwrap_or(*until))),
-        // Its end begins a round with pages of its own.
-        Wake::Suppression(until) => {
-            Some((*until).min(now.saturating_add(PAUSE_MUTED).unwrap_or(*until)))
-        }
-        Wake::Step(_)
-        | Wake::AckReminder(_)
-        | Wake::AckExpiry(_)
-        | Wake::Snooze(_)
-        | Wake::Hold(_)
-        | Wake::Digest(_)
-        | Wake::StillFiring(_)
-        | Wake::Never(_) => None,
-    }
+    let soon = |until: Timestamp, pause| until.min(now.saturating_add(pause).unwrap_or(until));
+    // The end of a mute begins a round with pages of its own.
+    let muted = incident.wake.muted_until().map(|until| soon(until, PAUSE_MUTED));
+    incident.wake.settles_until().map(|until| soon(until, PAUSE)).or(muted)
 }
 
 /// A page's name on the timeline.

@@ -4,7 +4,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Engine, alarm::Alarm, change::include, dead_man, effects, reconcile};
+use super::{
+    Engine,
+    alarm::Alarm,
+    change::include,
+    dead_man, effects, reconcile,
+    retention::{SIZE_EVERY, SIZE_LOOP},
+};
 use crate::{
     domain::{ids::IncidentId, incident::Command},
     ops::metrics as names,
@@ -18,6 +24,8 @@ const LOOPS: [(&str, Duration); 3] = [
     ("periodic:retention", Duration::from_mins(10)),
 ];
 
+/// Until a loop that this version does not know comes back to us.
+const OF_OTHERS: Duration = Duration::from_mins(1);
 /// Less than this is no clock that was ahead.
 const SLACK: Duration = Duration::from_secs(5);
 /// Incidents set back by one look.
@@ -30,6 +38,8 @@ impl Engine {
             LOOPS.iter().map(|(key, every)| ((*key).to_owned(), *every)).collect();
         let dead_man = self.options.dead_man.iter();
         loops.extend(dead_man.map(|dead_man| (dead_man::LOOP.to_owned(), dead_man.every)));
+        let size = self.options.max_size.map(|_| (SIZE_LOOP.to_owned(), SIZE_EVERY));
+        loops.extend(size);
         let asked = self.options.sources.iter().filter(|(_, s)| !s.alertmanagers.is_empty());
         loops
             .extend(asked.map(|(name, _)| (format!("{}{name}", reconcile::KEY), reconcile::EVERY)));
@@ -95,12 +105,14 @@ impl Engine {
         if let Some(source) = job.key.strip_prefix(reconcile::KEY) {
             return self.run_reconcile(job, source).await;
         }
-        let every = LOOPS.iter().find(|(key, _)| *key == job.key).map(|(_, every)| *every);
-        let ping = self.options.dead_man.as_ref().filter(|_| job.key == dead_man::LOOP);
-        let every = every.or(ping.map(|dead_man| dead_man.every));
+        let ping = self.options.dead_man.is_some();
+        let ours = self.loops().into_iter().find(|(key, _)| *key == job.key);
+        // Ours, and not configured any more; or of another version.
+        let is_off = [dead_man::LOOP, SIZE_LOOP].contains(&job.key.as_str());
+        let every = ours.map(|(_, every)| every).or((!is_off).then_some(OF_OTHERS));
         match job.key.as_str() {
             "periodic:invariants" => self.check_invariants().await?,
-            dead_man::LOOP if ping.is_some() => self.ping_dead_man().await,
+            dead_man::LOOP if ping => self.ping_dead_man().await,
             "periodic:heartbeats" => self.check_heartbeats().await?,
             "periodic:retention" => {
                 self.store.bury_tombstones(self.now()).await?;
@@ -108,7 +120,10 @@ impl Engine {
                 self.forget_old_incidents().await?;
                 self.store.forget().await?;
             }
-            other => tracing::warn!(job.key = other, "a loop of another version; forgotten"),
+            SIZE_LOOP => self.make_room().await?,
+            dead_man::LOOP => {}
+            // A newer replica planted it and will not do so again; it takes it sooner or later.
+            other => tracing::debug!(job.key = other, "a loop of another version; left to it"),
         }
         let now = self.now();
         let next = every.and_then(|every| SignedDuration::try_from(every).ok());
@@ -154,6 +169,7 @@ impl Engine {
             let count = counts.get(kind).copied().unwrap_or(0);
             metrics::gauge!(names::JOBS_WAITING, "kind" => kind).set(float(count));
         }
+        self.set_size_gauge().await?;
         self.recorder.set_gauges();
         Ok(())
     }

@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use jiff::SignedDuration;
 use tokio::sync::Semaphore;
 
 use super::Engine;
@@ -18,6 +19,8 @@ use crate::{
 
 /// Longest sleep when nothing is due: other replicas may add work.
 const IDLE: Duration = Duration::from_secs(1);
+/// Before a job that only a newer replica can do comes back to us.
+const GIVE_WAY: SignedDuration = SignedDuration::from_secs(1);
 /// Between two looks at what the store holds.
 const GAUGES: Duration = Duration::from_secs(15);
 /// What may run at once: pages and timers, cards, diagnoses. A storm of one cannot starve another.
@@ -33,7 +36,7 @@ const SYNC: Lane = (&["sync"], 4);
 type Lane = (&'static [&'static str], usize);
 
 /// Every kind of job.
-pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
+pub fn kinds() -> impl Iterator<Item = &'static str> {
     LANES.into_iter().chain([SYNC]).flat_map(|(kinds, _)| kinds.iter().copied())
 }
 
@@ -117,7 +120,7 @@ impl Engine {
             drop(slot);
             if jobs.is_empty() {
                 tokio::select! {
-                    () = self.idle(&mut changes) => {}
+                    () = self.idle(kinds, &mut changes) => {}
                     () = stop.draining.cancelled() => {}
                 }
             }
@@ -134,8 +137,8 @@ impl Engine {
     }
 
     /// Until something may be due.
-    async fn idle(&self, changes: &mut tokio::sync::watch::Receiver<u64>) {
-        let due = self.store.next_due().await.ok().flatten();
+    async fn idle(&self, kinds: &[&str], changes: &mut tokio::sync::watch::Receiver<u64>) {
+        let due = self.store.next_due(kinds).await.ok().flatten();
         let wait = due.map_or(IDLE, |due| {
             Duration::try_from(due.duration_since(self.now())).unwrap_or_default().min(IDLE)
         });
@@ -224,10 +227,13 @@ impl Engine {
             "a job failed and runs again"
         );
         let now = self.now();
+        // What only a newer replica can read waits for it, and not longer for each time that it comes back to us.
+        let newer = matches!(store_error(&error), Some(store::Error::NewerIncident(_)));
+        let wait = if newer { GIVE_WAY } else { backoff(job.attempt) };
         let again = Again {
-            due: now.saturating_add(backoff(job.attempt)).unwrap_or(now),
+            due: now.saturating_add(wait).unwrap_or(now),
             unclear: true,
-            free: false,
+            free: newer,
             reason: format!("{error:#}"),
             payload: None,
         };
@@ -254,9 +260,13 @@ impl Engine {
 
 /// True when another worker owns the job now.
 fn lost(error: &anyhow::Error) -> bool {
-    let store = match error.downcast_ref::<super::change::Error>() {
+    store_error(error) == Some(&store::Error::LostJob)
+}
+
+/// What the store said, if it is the cause.
+pub(super) fn store_error(error: &anyhow::Error) -> Option<&store::Error> {
+    match error.downcast_ref::<super::change::Error>() {
         Some(super::change::Error::Store(error)) => Some(error),
         Some(_) | None => error.downcast_ref::<store::Error>(),
-    };
-    store == Some(&store::Error::LostJob)
+    }
 }

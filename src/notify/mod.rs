@@ -145,6 +145,11 @@ pub trait Notifier: Send + Sync + 'static {
     /// What it can do.
     const CAPS: Caps;
 
+    /// The same as this one is configured.
+    fn caps(&self) -> Caps {
+        Self::CAPS
+    }
+
     /// Sends once. The caller sets the deadline.
     fn send(&self, delivery: &Delivery<'_>) -> impl Future<Output = Result> + Send;
 }
@@ -167,7 +172,7 @@ macro_rules! notifiers {
 
             /// What it can do.
             pub fn caps(&self) -> Caps {
-                match self { $(Self::$variant(_) => <$notifier as Notifier>::CAPS),* }
+                match self { $(Self::$variant(notifier) => notifier.caps()),* }
             }
 
             /// Sends once.

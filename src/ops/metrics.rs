@@ -1,5 +1,7 @@
 //! Every metric name, with help and labels. `/metrics`, the docs and the shipped rules are compared with this list.
 
+use std::sync::{Mutex, PoisonError};
+
 use metrics::Unit;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -43,6 +45,7 @@ metrics! {
     STORE_OUTAGE_SECONDS = "paramedic_store_outage_seconds" "gauge" [] "For how long no write to the store has succeeded; 0 while it takes them.";
     DEAD_MAN_PINGS = "paramedic_dead_man_pings_total" "counter" ["outcome"] "Turns of the dead-man ping by outcome (ok, failed, withheld: something did not work).";
     RETENTION_DELETED = "paramedic_retention_deleted_total" "counter" ["table"] "Rows of old incidents that were deleted, by table.";
+    STORE_BYTES = "paramedic_store_bytes" "gauge" [] "Bytes that the store's rows take, about; counted each minute where there is a largest size.";
     RECORDER_PODS = "paramedic_recorder_pods" "gauge" ["cluster"] "Pods the recorder holds in memory.";
     RECORDER_BYTES = "paramedic_recorder_bytes" "gauge" ["cluster"] "Bytes of evidence it holds in memory, about.";
     RECORDER_STORED_BYTES = "paramedic_recorder_stored_bytes" "gauge" [] "Bytes of evidence in the store; counted every 10 minutes.";
@@ -62,27 +65,44 @@ metrics! {
 const BUCKETS: &[f64] =
     &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0];
 
-/// Installs the recorder for this process. A second call returns a handle of its own that nobody writes to.
+/// The recorder of this process, if there is one.
+static INSTALLED: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
+
+/// Installs the recorder for this process. Another call finds it installed and returns a handle on the same.
 pub fn install() -> anyhow::Result<PrometheusHandle> {
+    // Held until it is installed: of two callers at once the second one waits and finds it.
+    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = &*installed {
+        return Ok(handle.clone());
+    }
     let builder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), BUCKETS)?;
     let recorder = builder.build_recorder();
     let handle = recorder.handle();
-    if metrics::set_global_recorder(recorder).is_ok() {
-        for metric in ALL {
-            match metric.kind {
-                "counter" => metrics::describe_counter!(metric.name, Unit::Count, metric.help),
-                "gauge" => metrics::describe_gauge!(metric.name, metric.help),
-                _ => metrics::describe_histogram!(metric.name, Unit::Seconds, metric.help),
-            }
+    metrics::set_global_recorder(recorder)
+        .map_err(|_| anyhow::anyhow!("this process has another recorder of metrics"))?;
+    for metric in ALL {
+        match metric.kind {
+            "counter" => metrics::describe_counter!(metric.name, Unit::Count, metric.help),
+            "gauge" => metrics::describe_gauge!(metric.name, metric.help),
+            _ => metrics::describe_histogram!(metric.name, Unit::Seconds, metric.help),
         }
     }
-    Ok(handle)
+    Ok(installed.insert(handle).clone())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_installs_it_again_reads_the_same_metrics() {
+        let (first, second) = (install().unwrap(), install().unwrap());
+        metrics::counter!(RELOADS, "what" => "story", "outcome" => "ok").increment(1);
+        for handle in [first, second] {
+            assert!(handle.render().contains(r#"what="story""#), "{}", handle.render());
+        }
+    }
 
     #[test]
     fn names_follow_the_conventions_and_are_unique() {

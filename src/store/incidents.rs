@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
     Connection, Error, IncidentChange, Result, Store, db::lock_incidents, from_json, instant, json,
@@ -11,7 +13,7 @@ use super::{
 use crate::{
     domain::{
         ids::IncidentId,
-        incident::{Event, Incident},
+        incident::{self, Event, Incident},
     },
     ops::guard::{Guard, is_away},
 };
@@ -186,9 +188,7 @@ impl Store {
                    ORDER BY seq LIMIT $3";
         let asked = query(sql).bind(id.0).bind(after).bind(limit);
         let rows: Vec<(i64, i64, String)> = self.db.all(asked).await?;
-        rows.into_iter()
-            .map(|(seq, at, event)| Ok((seq, instant(at), from_json(&event)?)))
-            .collect()
+        rows.into_iter().map(|(seq, at, text)| Ok((seq, instant(at), event(&text)?))).collect()
     }
 
     /// Incidents that should wake somebody but have no job that would: the wake-up invariant's violations.
@@ -205,7 +205,7 @@ impl Store {
         let sql = "SELECT state, version FROM incidents WHERE is_open = 1 AND status = 'triggered' AND severity IN ('P0', 'P1') \
                    AND storm_id IS NULL ORDER BY severity, id LIMIT $1";
         let rows: Vec<(String, i64)> = self.db.all(query(sql).bind(limit)).await?;
-        rows.into_iter().map(|row| Ok(stored(row)?.incident)).collect()
+        Ok(readable(rows)?.into_iter().map(|stored| stored.incident).collect())
     }
 
     /// Incidents open now.
@@ -215,6 +215,40 @@ impl Store {
     }
 }
 
+/// What every version can read of a state.
+#[derive(Deserialize)]
+struct Written {
+    id: IncidentId,
+    format: u32,
+}
+
 pub(super) fn stored((state, version): (String, i64)) -> Result<Stored> {
-    Ok(Stored { incident: from_json(&state)?, version })
+    let unreadable = match from_json(&state) {
+        Ok(incident) => return Ok(Stored { incident, version }),
+        Err(error) => error,
+    };
+    match from_json(&state) {
+        Ok(Written { id, format }) if format > incident::FORMAT => Err(Error::NewerIncident(id)),
+        Ok(_) | Err(_) => Err(unreadable),
+    }
+}
+
+/// Those that this version can read: a list is not lost for one of them.
+pub(super) fn readable(rows: Vec<(String, i64)>) -> Result<Vec<Stored>> {
+    let rows = rows.into_iter().map(stored);
+    rows.filter(|row| !matches!(row, Err(Error::NewerIncident(_)))).collect()
+}
+
+/// An event of any version: what this one does not know has a name all the same, `"name"` or `{"name": …}`.
+fn event(text: &str) -> Result<Event> {
+    let unreadable = match from_json(text) {
+        Ok(event) => return Ok(event),
+        Err(error) => error,
+    };
+    let kind = match from_json(text) {
+        Ok(Value::String(kind)) => Some(kind),
+        Ok(Value::Object(of)) if of.len() == 1 => of.into_iter().next().map(|(kind, _)| kind),
+        Ok(_) | Err(_) => None,
+    };
+    kind.map(|kind| Event::Newer { kind }).ok_or(unreadable)
 }

@@ -250,11 +250,15 @@ impl Store {
         write.await
     }
 
-    /// When the next job may be claimed: one that is due then, or whose lease ends.
-    pub async fn next_due(&self) -> Result<Option<Timestamp>> {
-        // Two questions: one for both would read every job there is, each time a worker looks for work.
-        let sql = "SELECT (SELECT min(due_at) FROM jobs WHERE state = 'ready'), (SELECT min(lease_until) + 1 FROM jobs WHERE state = 'running')";
-        let (ready, running): (Option<i64>, Option<i64>) = self.db.one(query(sql)).await?;
+    /// When the next job of these kinds may be claimed: one that is due then, or whose lease ends. Others are not waited for: a
+    /// newer replica may have kinds that nobody here can run.
+    pub async fn next_due(&self, kinds: &[&str]) -> Result<Option<Timestamp>> {
+        // Each by the index, and only its first: one question for both would read every job there is, each time a worker looks.
+        let ready = "SELECT due_at FROM jobs WHERE state = 'ready' AND kind IN ({texts of $1}) ORDER BY due_at LIMIT 1";
+        let running = "SELECT min(lease_until) + 1 FROM jobs WHERE state = 'running' AND kind IN ({texts of $1})";
+        let sql = format!("SELECT ({ready}), ({running})");
+        let (ready, running): (Option<i64>, Option<i64>) =
+            self.db.one(query(sql).bind(super::json(&kinds)?)).await?;
         Ok([ready, running].into_iter().flatten().min().map(instant))
     }
 

@@ -21,6 +21,7 @@ pub mod pods;
 mod retention;
 pub mod runs;
 pub mod similar;
+mod size;
 mod storms;
 mod time;
 
@@ -86,6 +87,11 @@ pub enum Error {
         /// Ours.
         known: i64,
     },
+    /// An incident was written by a newer version in a form that this one cannot read.
+    #[error(
+        "{0} was written by a newer version, in a form that this one cannot read: a newer replica goes on with it; without one, run the newer binary"
+    )]
+    NewerIncident(crate::domain::ids::IncidentId),
     /// It was written by an older version, and was opened only to look at it.
     #[error(
         "the store has schema {found}, this binary needs {known}: start the daemon or run `paramedic store migrate`"

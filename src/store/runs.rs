@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Connection, Result, Store, from_json, instant, json, millis, query};
+use super::{Connection, Result, Store, from_json, json, millis, query};
 use crate::domain::{evidence::Evidence, ids::IncidentId, target::Target, verdict::Verdict};
 
 /// A run that ends began at most this long ago, whatever stopped in between; beyond it nobody counts it.

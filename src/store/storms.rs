@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Result, Store, Stored, incidents::stored, millis, query};
+use super::{Result, Store, Stored, incidents::readable, millis, query};
 use crate::domain::ids::IncidentId;
 
 impl Store {
@@ -19,14 +19,14 @@ impl Store {
         let sql = "SELECT state, version FROM incidents WHERE is_open = 1 AND storm_id IS NULL AND opened_at >= $1 \
                    ORDER BY id DESC LIMIT $2";
         let asked = query(sql).bind(millis(since)).bind(limit);
-        self.db.all(asked).await?.into_iter().map(stored).collect()
+        readable(self.db.all(asked).await?)
     }
 
     /// Members of a storm, open ones first, then the newest; at most `limit`.
     pub async fn storm_members(&self, storm: IncidentId, limit: i64) -> Result<Vec<Stored>> {
         let sql = "SELECT state, version FROM incidents WHERE storm_id = $1 ORDER BY is_open DESC, id DESC LIMIT $2";
         let asked = query(sql).bind(storm.0).bind(limit);
-        self.db.all(asked).await?.into_iter().map(stored).collect()
+        readable(self.db.all(asked).await?)
     }
 
     /// Members of a storm, and how many of them are open.

@@ -5,7 +5,7 @@
 
 use std::{
     io::Write,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -257,7 +257,9 @@ impl TestApp {
     }
 
     async fn is_due(&self) -> bool {
-        self.engine.store.next_due().await.unwrap().is_some_and(|due| due <= self.engine.now())
+        let kinds: Vec<&str> = paramedic::engine::worker::kinds().collect();
+        let due = self.engine.store.next_due(&kinds).await.unwrap();
+        due.is_some_and(|due| due <= self.engine.now())
     }
 
     /// An incident's state.
@@ -351,8 +353,7 @@ async fn due(url: &str, now: i64) -> Vec<String> {
 
 /// The one recorder of this test process.
 pub fn prometheus() -> PrometheusHandle {
-    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
-    HANDLE.get_or_init(|| metrics::install().unwrap()).clone()
+    metrics::install().unwrap()
 }
 
 /// An Alertmanager payload of firing alerts, one per label set.

@@ -50,7 +50,9 @@ async fn alertmanager(status: &'static str, date: Option<&'static str>) -> Strin
             None => Json(body).into_response(),
         }
     };
-    serve(Router::new().route("/api/v2/status", get(answer))).await
+    let receivers = async move || Json(json!([{ "name": "night-watch" }, { "name": "paramedic" }]));
+    let app = Router::new().route("/api/v2/status", get(answer));
+    serve(app.route("/api/v2/receivers", get(receivers))).await
 }
 
 async fn history(listed: usize) -> String {
@@ -101,6 +103,7 @@ impl World {
              matrix: {{ homeserver: '{}', token: {{ env: MATRIX }} }}\n\
              sources: {{ am: {{ token: {{ env: SOURCE }}, alertmanagers: ['{}'], heartbeat: {{ match: ['alertname=\"Watchdog\"'] }} }} }}\n\
              clusters: {{ prod: {{ kube: {{ kubeconfig: {{ path: '{}' }} }}, prometheus: '{}', history: '{}' }} }}\n\
+             dead_man: {{ url: 'http://127.0.0.1:9/ping' }}\n\
              egress: {{ allow: [10.0.0.0/8] }}\n{}",
             self.folder.path().join("paramedic.db").display(),
             self.room,
@@ -268,6 +271,18 @@ async fn services_that_are_down_lost_or_empty_are_told_each_in_its_line() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_alertmanager_does_not_have_is_told_with_those_it_has() {
+    let world = World::new().await;
+    let mut config = world.config();
+    config.sources.get_mut("am").unwrap().receiver = "pager".to_owned();
+    let found = examine(&config, &[], Clock::System, DAY).await;
+    let told = found.iter().find(|finding| finding.says.contains("receiver")).unwrap();
+    assert_eq!(told.state, State::Warn);
+    insta::assert_snapshot!(told.says, @"has no receiver `pager`; it has: night-watch, paramedic");
+    insta::assert_snapshot!(told.remedy, @"correct `sources.am.receiver`, or add the receiver and a route to Alertmanager: an alert whose webhook is lost is not found");
+}
+
+#[tokio::test]
 async fn a_token_without_its_scopes_and_a_wrong_one_are_told() {
     let mut world = World::new().await;
     world.slack.grants("chat:write,channels:read");
@@ -322,6 +337,7 @@ async fn what_is_not_configured_is_advice_and_bad_files_fail() {
     insta::assert_snapshot!(said(&bare("")).await, @r#"
     warn  on-call: no files: only the built-in operator is paged, on the console -> set `oncall: { dir: … }`
     warn  heartbeat: not configured: nobody notices when alerts stop coming -> let Prometheus send a Watchdog alert and set `sources.<name>.heartbeat`
+    warn  dead man: not configured: nobody notices when this daemon does not run -> let something outside wait for a ping, and set `dead_man: { url: … }`
     warn  clusters: none: playbooks cannot look at pods, Spark or metastores -> add `clusters:`
     warn  sources: none is configured: alerts are taken from anybody on this machine, and no Alertmanager is known -> add `sources:`
     "#);
@@ -333,6 +349,7 @@ async fn what_is_not_configured_is_advice_and_bad_files_fail() {
     FAIL  playbooks: cannot be used: DIR/playbooks/a.yaml:1: the key `title` is missing -> `paramedic check` shows every mistake
     FAIL  on-call: cannot be used: DIR/people.yaml:1: this should be a list -> `paramedic check` shows every mistake
     warn  heartbeat: not configured: nobody notices when alerts stop coming -> let Prometheus send a Watchdog alert and set `sources.<name>.heartbeat`
+    warn  dead man: not configured: nobody notices when this daemon does not run -> let something outside wait for a ping, and set `dead_man: { url: … }`
     warn  clusters: none: playbooks cannot look at pods, Spark or metastores -> add `clusters:`
     warn  sources: none is configured: alerts are taken from anybody on this machine, and no Alertmanager is known -> add `sources:`
     "#);
@@ -345,6 +362,7 @@ async fn what_is_not_configured_is_advice_and_bad_files_fail() {
     warn  on-call: no files: only the built-in operator is paged, on the console -> set `oncall: { dir: … }`
     FAIL  store: cannot write into DIR/nowhere: No such file or directory (os error 2) -> make the folder DIR/nowhere and let the daemon's user write there
     warn  heartbeat: not configured: nobody notices when alerts stop coming -> let Prometheus send a Watchdog alert and set `sources.<name>.heartbeat`
+    warn  dead man: not configured: nobody notices when this daemon does not run -> let something outside wait for a ping, and set `dead_man: { url: … }`
     warn  clusters: none: playbooks cannot look at pods, Spark or metastores -> add `clusters:`
     FAIL  egress: playbook a: 10.1.2.3 is outside the allowed networks; add its network to `egress.allow` to permit it
     FAIL  egress: playbook a: 169.254.169.254 is a cloud metadata service, which no playbook, label or cluster object may reach -> no setting permits it; take it out of the playbook

@@ -46,3 +46,4 @@ mod s3_steps;
 mod spark_details;
 mod spark_steps;
 mod store;
+mod upgrade;

@@ -33,13 +33,22 @@ policies:
     then: { page: [person:ana], every: 30m }
 "#;
 
-struct Chat {
-    synapse: Synapse,
+/// A homeserver and whoever acts there.
+pub struct Chat {
+    /// The server.
+    pub synapse: Synapse,
     http: Client,
 }
 
 impl Chat {
-    async fn call(&self, token: &str, method: Method, path: &str, body: &Value) -> Value {
+    /// Starts a homeserver that limits nobody.
+    pub async fn start(bed: &Bed) -> Self {
+        let synapse = Synapse::start(bed, Limits::Loose).await;
+        Self { synapse, http: Client::new(Guard::default()).unwrap() }
+    }
+
+    /// A call that must succeed.
+    pub async fn call(&self, token: &str, method: Method, path: &str, body: &Value) -> Value {
         let url = format!("{}/_matrix/client/v3/{path}", self.synapse.url).parse().unwrap();
         let text = if method == Method::GET { String::new() } else { body.to_string() };
         let mut request = Request::post(url, "chat", text, "application/json");
@@ -51,7 +60,7 @@ impl Chat {
     }
 
     /// Registers and logs in; the access token.
-    async fn account(&self, name: &str) -> String {
+    pub async fn account(&self, name: &str) -> String {
         self.synapse.register(name, PASSWORD);
         let login = json!({ "type": "m.login.password", "password": PASSWORD,
                             "identifier": { "type": "m.id.user", "user": name } });
@@ -59,12 +68,36 @@ impl Chat {
         token["access_token"].as_str().unwrap().to_owned()
     }
 
-    /// Messages of the room, newest first.
-    async fn messages(&self, token: &str, room: &str) -> Vec<Value> {
-        let path = format!("rooms/{}/messages?dir=b&limit=50", encoded(room));
-        let page = self.call(token, Method::GET, &path, &Value::Null).await;
-        let all = page["chunk"].as_array().unwrap().clone();
-        all.into_iter().filter(|event| event["type"] == "m.room.message").collect()
+    /// Follows an invitation.
+    pub async fn join(&self, token: &str, room: &str) {
+        self.call(token, Method::POST, &format!("join/{}", encoded(room)), &json!({})).await;
+    }
+
+    /// Rooms that this account was invited to since the last look, or ever when `since` is empty.
+    pub async fn invitations(&self, token: &str, since: &mut String) -> Vec<String> {
+        // Without moving on Synapse would repeat its answer for two minutes.
+        let path = match since.as_str() {
+            "" => "sync?timeout=0".to_owned(),
+            since => format!("sync?timeout=0&since={}", encoded(since)),
+        };
+        let news = self.call(token, Method::GET, &path, &Value::Null).await;
+        news["next_batch"].as_str().unwrap().clone_into(since);
+        let invited = news["rooms"]["invite"].as_object();
+        invited.into_iter().flat_map(|rooms| rooms.keys().cloned()).collect()
+    }
+
+    /// All messages of the room, newest first.
+    pub async fn messages(&self, token: &str, room: &str) -> Vec<Value> {
+        let (mut all, mut from) = (vec![], String::new());
+        loop {
+            let path = format!("rooms/{}/messages?dir=b&limit=500{from}", encoded(room));
+            let mut page = self.call(token, Method::GET, &path, &Value::Null).await;
+            all.append(page["chunk"].as_array_mut().unwrap());
+            let Some(end) = page["end"].as_str() else { break };
+            from = format!("&from={}", encoded(end));
+        }
+        all.retain(|event| event["type"] == "m.room.message");
+        all
     }
 }
 
@@ -75,13 +108,12 @@ fn encoded(text: &str) -> String {
 #[tokio::test]
 async fn a_reaction_to_the_card_in_a_real_room_acknowledges_the_incident() {
     let bed = Bed::new();
-    let synapse = Synapse::start(&bed, Limits::Loose).await;
-    let chat = Chat { synapse, http: Client::new(Guard::default()).unwrap() };
+    let chat = Chat::start(&bed).await;
     let (bot, ana) = (chat.account("medic").await, chat.account("ana").await);
     let made = json!({ "preset": "private_chat", "invite": ["@ana:localhost"] });
     let made = chat.call(&bot, Method::POST, "createRoom", &made).await;
     let room = made["room_id"].as_str().unwrap().to_owned();
-    chat.call(&ana, Method::POST, &format!("join/{}", encoded(&room)), &json!({})).await;
+    chat.join(&ana, &room).await;
 
     bed.file("paramedic/oncall.yaml", ONCALL);
     bed.file("paramedic/token", &bot);

@@ -117,6 +117,8 @@ impl Scene {
             homeserver: self.synapse.url.parse().unwrap(),
             token: self.bot.as_str().into(),
             clear_text_in_encrypted_rooms: false,
+            per_second: 0.2,
+            burst: 10,
         };
         Matrix::new(self.http.clone(), settings, Clock::System)
     }

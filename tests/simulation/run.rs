@@ -392,8 +392,7 @@ impl Run {
     async fn look_for_work(&mut self) {
         let now = self.now();
         let waiting = self.store.backlog().await.unwrap().0 > 0;
-        let is_due =
-            self.store.next_due().await.unwrap().is_some_and(|due| due <= self.store.now());
+        let is_due = self.next_due().await.is_some_and(|due| due <= self.store.now());
         for replica in &mut self.replicas {
             if replica.engine.is_none() || replica.frozen > now || replica.looks > now {
                 continue;
@@ -408,11 +407,16 @@ impl Run {
         }
     }
 
+    async fn next_due(&self) -> Option<jiff::Timestamp> {
+        let kinds: Vec<&str> = paramedic::engine::worker::kinds().collect();
+        self.store.next_due(&kinds).await.unwrap()
+    }
+
     /// Time passes until something may happen.
     async fn advance(&mut self) {
         let now = self.now();
         let busy = self.replicas.iter().any(|r| r.actors.iter().any(|a| a.role != Role::Watch));
-        let due = self.store.next_due().await.unwrap().map(|due| {
+        let due = self.next_due().await.map(|due| {
             let wait = Duration::try_from(due.duration_since(self.store.now())).unwrap_or_default();
             now + wait.max(Duration::from_millis(100))
         });

@@ -102,6 +102,13 @@ pub(super) async fn machine(doctor: &Doctor<'_>) -> Seen {
             remedy,
         )
     });
+    seen.add(if doctor.config.dead_man.is_some() {
+        Finding::ok("dead man", "a checker outside waits for our ping")
+    } else {
+        let says = "not configured: nobody notices when this daemon does not run";
+        let remedy = "let something outside wait for a ping, and set `dead_man: { url: … }`";
+        Finding::new(State::Warn, "dead man", says, remedy)
+    });
     if doctor.config.clusters.is_empty() {
         let says = "none: playbooks cannot look at pods, Spark or metastores";
         seen.add(Finding::new(State::Warn, "clusters", says, "add `clusters:`"));

@@ -21,7 +21,7 @@ pub(super) async fn sources(doctor: &Doctor<'_>) -> Seen {
             seen.add(Finding::new(State::Warn, &format!("source {name}"), says, remedy));
         }
         for url in &source.alertmanagers {
-            looks.push(alertmanager(doctor, name, url.get()));
+            looks.push(alertmanager(doctor, name, &source.receiver, url.get()));
         }
     }
     if doctor.config.sources.is_empty() {
@@ -34,7 +34,7 @@ pub(super) async fn sources(doctor: &Doctor<'_>) -> Seen {
     seen
 }
 
-async fn alertmanager(doctor: &Doctor<'_>, source: &str, base: &Url) -> Seen {
+async fn alertmanager(doctor: &Doctor<'_>, source: &str, receiver: &str, base: &Url) -> Seen {
     let what = format!("Alertmanager {} of source {source}", place(base));
     bounded(&what, async {
         let mut seen = Seen::default();
@@ -55,9 +55,31 @@ async fn alertmanager(doctor: &Doctor<'_>, source: &str, base: &Url) -> Seen {
                 Finding::new(State::Warn, &what, says, "wait until its peers have found each other")
             }
         });
+        match get(doctor, base, "/api/v2/receivers", &mut Seen::default(), &what).await {
+            Ok(known) => seen.findings.extend(not_among(&known, receiver, source, &what)),
+            Err(why) => {
+                let says = format!("its receivers cannot be read: {why}");
+                let remedy = "let it answer /api/v2/receivers; steps and polls ask it the same way";
+                seen.add(Finding::new(State::Warn, &what, says, remedy));
+            }
+        }
         seen
     })
     .await
+}
+
+/// Our receiver is not in Alertmanager's configuration: no alert is routed to it, and none that was lost is taken in.
+fn not_among(known: &Value, receiver: &str, source: &str, what: &str) -> Option<Finding> {
+    let known = known.as_array().into_iter().flatten().filter_map(|known| known["name"].as_str());
+    let known: Vec<&str> = known.collect();
+    if known.contains(&receiver) {
+        return None;
+    }
+    let says = format!("has no receiver `{receiver}`; it has: {}", known.join(", "));
+    let remedy = format!(
+        "correct `sources.{source}.receiver`, or add the receiver and a route to Alertmanager: an alert whose webhook is lost is not found"
+    );
+    Some(Finding::new(State::Warn, what, says, remedy))
 }
 
 /// Prometheus, History Server and metastores of one cluster.

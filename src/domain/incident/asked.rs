@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Command, Incident, Wake};
+use super::{Command, Incident};
 use crate::domain::severity::Severity;
 
 /// How long a mute of unknown length is believed without another answer.
@@ -128,18 +128,7 @@ pub fn follow(
     may_end: bool,
     now: Timestamp,
 ) -> Option<Command> {
-    let suppressed = match incident.wake {
-        Wake::Suppression(until) => Some(until),
-        Wake::Step(_)
-        | Wake::AckReminder(_)
-        | Wake::AckExpiry(_)
-        | Wake::Snooze(_)
-        | Wake::Settle(_)
-        | Wake::Hold(_)
-        | Wake::Digest(_)
-        | Wake::StillFiring(_)
-        | Wake::Never(_) => None,
-    };
+    let suppressed = incident.wake.muted_until();
     if !incident.is_open() {
         return None;
     }

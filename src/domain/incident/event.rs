@@ -195,6 +195,9 @@ pub enum Event {
     NothingDue { reason: NoWake },
     /// The escalation was asked to go on now.
     EscalatedNow { by: Who },
+    /// Something that this version does not know: a newer replica wrote it. Read, never written; it changes nothing.
+    #[serde(skip_deserializing)]
+    Newer { kind: String },
 }
 
 impl Event {

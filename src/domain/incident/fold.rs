@@ -1,11 +1,12 @@
 //! `(state, event) -> state`: total, and the only place that changes an incident.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Ack, Event, Incident, Line, MAX_ITEMS, MAX_LINES, NoWake, Resolution, Round, Status, Wake, show,
+    Ack, Event, FORMAT, Incident, Line, MAX_ITEMS, MAX_LINES, NoWake, Resolution, Round, Status,
+    Wake, show,
 };
 use crate::domain::{ids::IncidentId, severity::Severity, verdict};
 
@@ -13,6 +14,7 @@ use crate::domain::{ids::IncidentId, severity::Severity, verdict};
 pub fn fold(state: Option<Incident>, id: IncidentId, at: Timestamp, event: &Event) -> Incident {
     let mut state = state.unwrap_or_else(|| blank(id, at));
     state.seq += 1;
+    state.format = state.format.max(FORMAT);
     apply(&mut state, at, event);
     if let Some(text) = show::line(event) {
         if state.lines.len() == MAX_LINES {
@@ -69,6 +71,8 @@ fn blank(id: IncidentId, at: Timestamp) -> Incident {
         caveats: vec![],
         lines: vec![],
         seq: 0,
+        format: FORMAT,
+        newer: BTreeMap::new(),
     }
 }
 
@@ -131,7 +135,10 @@ fn apply(state: &mut Incident, at: Timestamp, event: &Event) {
         Event::StormSized { .. } | Event::JoinedStorm(_) | Event::LeftStorm { .. } => {
             storm(state, event);
         }
-        Event::PostFailed { .. } | Event::Noted { .. } | Event::Silenced { .. } => {}
+        Event::PostFailed { .. }
+        | Event::Noted { .. }
+        | Event::Silenced { .. }
+        | Event::Newer { .. } => {}
     }
 }
 

@@ -18,7 +18,7 @@ pub mod storm;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -116,6 +116,16 @@ impl Wake {
             Self::Never(_) => None,
         }
     }
+
+    /// Until when it settles, if it does.
+    pub fn settles_until(&self) -> Option<Timestamp> {
+        if let Self::Settle(until) = self { Some(*until) } else { None }
+    }
+
+    /// Until when what mutes it in Alertmanager lasts, if something does.
+    pub fn muted_until(&self) -> Option<Timestamp> {
+        if let Self::Suppression(until) = self { Some(*until) } else { None }
+    }
 }
 
 /// Why an incident will not wake anybody by itself.
@@ -201,6 +211,10 @@ pub struct Line {
 pub const MAX_LINES: usize = 40;
 /// Most targets, caveats, channels and verdicts kept in the state.
 pub const MAX_ITEMS: usize = 50;
+
+/// What stored states hold; it grows when an older version could not read what this one writes. Replicas of several versions
+/// share a store while an upgrade runs, and docs/adr/0055 says what may change how.
+pub const FORMAT: u32 = 1;
 
 /// An incident's state: the fold of its timeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -298,6 +312,12 @@ pub struct Incident {
     pub lines: Vec<Line>,
     /// Number of the last event.
     pub seq: i64,
+    /// The highest [`FORMAT`] of those who wrote it.
+    #[serde(default)]
+    pub format: u32,
+    /// What a newer version keeps here that this one does not know: it goes back as it came.
+    #[serde(flatten)]
+    pub newer: BTreeMap<String, serde_json::Value>,
 }
 
 impl Incident {

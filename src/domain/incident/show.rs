@@ -114,6 +114,9 @@ pub fn line(event: &Event) -> Option<String> {
             format!("joined the storm {}: both share {}", place.storm, place.cause)
         }
         Event::LeftStorm { storm, reason } => format!("left the storm {storm}: {reason}"),
+        Event::Newer { kind } => {
+            format!("{kind}: written by a newer version, which this one cannot show")
+        }
         Event::EscalatedNow { by } => format!("{} asked for the next step at once", by.name),
         Event::StepTaken { late_ms, .. } if *late_ms >= 30_000 => {
             format!("this step is late by {}", duration(SignedDuration::from_millis(*late_ms)))

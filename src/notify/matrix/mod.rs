@@ -40,6 +40,10 @@ pub struct MatrixSettings {
     pub token: SecretString,
     /// Send in clear text to rooms whose members expect encryption.
     pub clear_text_in_encrypted_rooms: bool,
+    /// Messages to one room in a second, sustained.
+    pub per_second: f64,
+    /// Messages to one room at once.
+    pub burst: u32,
 }
 
 /// An account on a homeserver.
@@ -54,6 +58,8 @@ pub struct Matrix {
 
 struct Settings {
     clear_text_in_encrypted_rooms: bool,
+    per_second: f64,
+    burst: u32,
 }
 
 /// What was learned; bounded by [`rooms::REMEMBERED`].
@@ -82,6 +88,11 @@ impl Notifier for Matrix {
         per_second: 0.2,
         burst: 10,
     };
+
+    fn caps(&self) -> Caps {
+        let Settings { per_second, burst, .. } = self.settings;
+        Caps { per_second, burst, ..Self::CAPS }
+    }
 
     async fn send(&self, delivery: &Delivery<'_>) -> Result {
         let room = match delivery.card {
@@ -113,10 +124,11 @@ impl Notifier for Matrix {
 impl Matrix {
     /// An account; nothing is sent yet.
     pub fn new(http: Client, settings: MatrixSettings, clock: Clock) -> Self {
-        let MatrixSettings { homeserver, token, clear_text_in_encrypted_rooms } = settings;
+        let MatrixSettings { homeserver, token, clear_text_in_encrypted_rooms, per_second, burst } =
+            settings;
         Self {
             api: Api { http, homeserver, token },
-            settings: Settings { clear_text_in_encrypted_rooms },
+            settings: Settings { clear_text_in_encrypted_rooms, per_second, burst },
             clock,
             me: tokio::sync::OnceCell::new(),
             directs: tokio::sync::Mutex::default(),

@@ -2,8 +2,11 @@
 //!
 //! An address is a room's id (`!…`, with or without a server part), its alias (`#…:server`), or a person (`@…:server`).
 //! A person is reached in a direct room: the one `m.direct` in our account data names and that person has not left, else
-//! a new one with an invitation. Two sends at once make one room; a crash between making a room and recording it leaves an
-//! empty one behind, and the next page makes another: an invitation too many is better than a page too few.
+//! one that was made for them and not recorded, else a new one with an invitation. Two sends at once make one room.
+//!
+//! A room made for a person says so in its first event ([`MARK`]), so that a crash between making it and recording it, or a
+//! lost answer, costs no second room: with one at each start the homeserver would soon take no more invitations of ours. Only
+//! a server that is still busy making it while we are back already can make us ask for another.
 
 use std::time::Duration;
 
@@ -11,9 +14,12 @@ use serde_json::{Value, json};
 
 use super::{
     Blocked, Matrix,
-    api::{Fault, path},
+    api::{Call, Fault, TIMEOUT, path},
 };
-use crate::notify::{Failure, Outcome, wording};
+use crate::{
+    clients::http::Method,
+    notify::{Failure, Outcome, wording},
+};
 
 /// How long "not encrypted" is believed; "encrypted" is for ever.
 const CLEAR_FOR: Duration = Duration::from_mins(1);
@@ -21,6 +27,10 @@ const CLEAR_FOR: Duration = Duration::from_mins(1);
 pub(super) const REMEMBERED: usize = 1_000;
 /// Direct rooms kept per person in our account data, newest last.
 const DIRECT_ROOMS: usize = 5;
+/// In the first event of a direct room: for whom we made it.
+const MARK: &str = "io.paramedic.direct";
+/// Rooms looked at for it: those we are in that are nobody's direct room yet.
+const LOOKED_AT: usize = 100;
 
 /// True for a user id that can be written into a request.
 pub(super) fn is_user(address: &str) -> bool {
@@ -126,10 +136,13 @@ impl Matrix {
                 return Ok(room.clone());
             }
         }
-        let room = self.make_direct(user).await?;
+        let room = match self.made_before(user, &me, &direct).await? {
+            Some(room) => room,
+            None => self.make_direct(user).await?,
+        };
         let kept = rooms.len().saturating_sub(DIRECT_ROOMS - 1);
         direct[user] = rooms[kept..].iter().chain([&room]).cloned().map(Value::from).collect();
-        // Not recorded means one room too many later; the page goes out now.
+        // Not recorded means that its mark is looked for again; the page goes out now.
         if let Err(fault) = self.api.put(place, &direct, "record a direct room").await {
             tracing::warn!(
                 reason = fault.failure().reason,
@@ -152,8 +165,54 @@ impl Matrix {
         }
     }
 
+    /// A room that we made for this person and did not record.
+    async fn made_before(
+        &self,
+        user: &str,
+        me: &str,
+        direct: &Value,
+    ) -> Result<Option<String>, Failure> {
+        // No initial sync, which has all of it in one answer: Synapse repeats the last one for two minutes.
+        let joined = self.api.get(path(&["v3", "joined_rooms"]), "list our rooms").await;
+        let joined = joined.map_err(Fault::failure)?;
+        let recorded: Vec<&Value> = direct
+            .as_object()
+            .into_iter()
+            .flat_map(|direct| direct.values().filter_map(Value::as_array).flatten())
+            .collect();
+        let joined = joined["joined_rooms"].as_array().into_iter().flatten();
+        let unknown = joined.filter(|room| !recorded.contains(room)).filter_map(Value::as_str);
+        for room in unknown.take(LOOKED_AT) {
+            if self.is_made_for(room, user, me).await? && self.is_reachable(room, user).await? {
+                return Ok(Some(room.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// True when we made this room, for this person.
+    async fn is_made_for(&self, room: &str, user: &str, me: &str) -> Result<bool, Failure> {
+        let call = Call {
+            method: Method::GET,
+            path: path(&["v3", "rooms", room, "state", "m.room.create", ""]),
+            // With its sender: others may say the same.
+            query: &[("format", "event")],
+            body: None,
+            timeout: TIMEOUT,
+            operation: "look for whom a room was made",
+        };
+        match self.api.call(call).await {
+            Ok(event) => Ok(event["sender"] == me && event["content"][MARK] == user),
+            Err(Fault::Answer(refusal)) if matches!(refusal.status, 403 | 404) => Ok(false),
+            Err(fault) => Err(fault.failure()),
+        }
+    }
+
     async fn make_direct(&self, user: &str) -> Result<String, Failure> {
-        let body = json!({"preset": "trusted_private_chat", "is_direct": true, "invite": [user]});
+        let body = json!({
+            "preset": "trusted_private_chat", "is_direct": true, "invite": [user],
+            "creation_content": {MARK: user},
+        });
         let operation = format!("make a direct room with {user}");
         let made = self
             .api

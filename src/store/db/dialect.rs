@@ -11,6 +11,20 @@ type Result<T> = std::result::Result<T, DbError>;
 /// Serialises intake across processes, so that deliveries get their numbers in the order in which they become visible.
 const INTAKE: i64 = 0x7061_7261_6d65_6401;
 
+/// Bytes of SQLite's pages in use.
+pub const SIZE_OF_PAGES: &str = "SELECT (p.page_count - f.freelist_count) * s.page_size \
+    FROM pragma_page_count AS p, pragma_freelist_count AS f, pragma_page_size AS s";
+/// Bytes of PostgreSQL's files of our tables.
+pub const SIZE_OF_FILES: &str = "SELECT CAST(coalesce(sum(pg_total_relation_size(oid)), 0) AS BIGINT) FROM pg_class \
+    WHERE relkind = 'r' AND relnamespace = CAST(CAST(current_schema() AS text) AS regnamespace)";
+/// Bytes of PostgreSQL's rows, about: the columns that grow, and 100 for the rest of each row.
+pub const SIZE_OF_ROWS: &str = "SELECT CAST(sum(100 + bytes) AS BIGINT) FROM (\
+    SELECT pg_column_size(evidence) AS bytes FROM steps UNION ALL SELECT pg_column_size(run) FROM runs \
+    UNION ALL SELECT pg_column_size(event) FROM timeline UNION ALL SELECT pg_column_size(state) FROM incidents \
+    UNION ALL SELECT pg_column_size(member) FROM members UNION ALL SELECT pg_column_size(body) FROM deliveries \
+    UNION ALL SELECT pg_column_size(record) FROM pods UNION ALL SELECT pg_column_size(payload) FROM jobs \
+    UNION ALL SELECT 0 FROM messages UNION ALL SELECT 0) AS rows";
+
 // Words in braces: rows that another process is about to change are left alone (`{skip locked}`; SQLite has one writer), the
 // texts of the JSON array in `$4` as a table (`{texts of $4}`), and two types (`{bytes}`, `{timestamp}`).
 

@@ -139,6 +139,20 @@ impl Db {
         Ok(found.into_iter().map(|(line,)| line).filter(|line| line != "ok").collect())
     }
 
+    /// Bytes that the rows take; see [`super::Store::size`].
+    pub async fn size(&self, enough: i64) -> Result<i64> {
+        let ask = async |sql: &'static str| Ok(self.one::<(i64,)>(query(sql)).await?.0);
+        match self {
+            Self::Postgres(_) => match ask(dialect::SIZE_OF_FILES).await? {
+                files if files <= enough => Ok(files),
+                _ => ask(dialect::SIZE_OF_ROWS).await,
+            },
+            Self::Sqlite(_) => ask(dialect::SIZE_OF_PAGES).await,
+            #[cfg(feature = "simulation")]
+            Self::Sim(_) => ask(dialect::SIZE_OF_PAGES).await,
+        }
+    }
+
     /// Leaves nothing of deleted rows in the files, where the database can.
     pub async fn forget(&self) -> Result<()> {
         match self {
@@ -200,9 +214,14 @@ async fn undone(db: &mut Connection, error: Error) -> Error {
 /// Whether the connection is as good as new after this.
 fn is_clean<T>(outcome: &Result<T>) -> bool {
     match outcome {
-        Ok(_) | Err(Error::Conflict | Error::LostJob | Error::LostDelivery | Error::InTheWay) => {
-            true
-        }
+        Ok(_)
+        | Err(
+            Error::Conflict
+            | Error::LostJob
+            | Error::LostDelivery
+            | Error::InTheWay
+            | Error::NewerIncident(_),
+        ) => true,
         Err(
             Error::InUse(_)
             | Error::Missing(_)

@@ -14,6 +14,8 @@ fn client(server: &fake::Matrix, token: &str, clear: bool) -> Matrix {
         homeserver: server.url.parse().unwrap(),
         token: token.into(),
         clear_text_in_encrypted_rooms: clear,
+        per_second: 0.2,
+        burst: 10,
     };
     Matrix::new(http(), settings, clock().0)
 }
@@ -94,6 +96,30 @@ async fn a_page_finds_the_persons_direct_room_or_makes_one() {
 }
 
 #[tokio::test]
+async fn a_direct_room_that_was_made_and_not_recorded_is_found_by_its_mark() {
+    let (server, matrix) = server().await;
+    let page = page();
+    // Somebody else says that his room is ours for Ana.
+    let forged = server.room_of("@mallory:test", json!({ "io.paramedic.direct": "@ana:test" }));
+    server.records_nothing(2);
+    let first = matrix.send(&delivery("1", "@ana:test", &page, None)).await.unwrap();
+    assert_ne!(first.address, forged);
+    // As after a kill before it was recorded, twice; then it is recorded.
+    for key in ["2", "3", "4"] {
+        let after_restart = client(&server, fake::TOKEN, false);
+        let again = after_restart.send(&delivery(key, "@ana:test", &page, None)).await.unwrap();
+        assert_eq!(again.address, first.address);
+    }
+    let looks = server.requests().iter().filter(|r| r.contains("joined_rooms")).count();
+    assert_eq!(looks, 3, "a recorded room is not looked for");
+    let raj = matrix.send(&delivery("5", "@raj:test", &page, None)).await.unwrap();
+    assert_ne!(raj.address, first.address);
+    server.leave(&first.address, "@ana:test");
+    let anew = matrix.send(&delivery("6", "@ana:test", &page, None)).await.unwrap();
+    assert!(![&first.address, &forged].contains(&&anew.address), "a room that Ana left");
+}
+
+#[tokio::test]
 async fn encrypted_rooms_are_refused_unless_clear_text_was_chosen() {
     let (server, matrix) = server().await;
     let room = server.room("#secret:test");
@@ -151,6 +177,8 @@ async fn limits_and_refusals_have_their_outcomes() {
         homeserver: "http://127.0.0.1:1/".parse().unwrap(),
         token: "syt_secret".into(),
         clear_text_in_encrypted_rooms: false,
+        per_second: 0.2,
+        burst: 10,
     };
     let dead = Matrix::new(http(), dead, clock().0);
     let failure = dead.send(&delivery("3", &room, &card, None)).await.unwrap_err();

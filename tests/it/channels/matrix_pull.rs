@@ -28,6 +28,8 @@ async fn scene() -> Scene {
         homeserver: server.url.parse().unwrap(),
         token: fake::TOKEN.into(),
         clear_text_in_encrypted_rooms: false,
+        per_second: 0.2,
+        burst: 10,
     };
     let matrix = Matrix::new(http(), settings, clock().0);
     let room = server.room("#data:test");

@@ -121,12 +121,12 @@ async fn the_most_urgent_are_claimed_first_and_only_of_the_kinds_asked_for(shop:
 }
 
 async fn a_lease_that_ends_is_due_then(shop: Shop) {
-    assert_eq!(shop.store.next_due().await.unwrap(), None);
+    assert_eq!(shop.store.next_due(&["post"]).await.unwrap(), None);
     shop.add("a", Repeat::Keep).await;
-    assert_eq!(shop.store.next_due().await.unwrap(), Some(shop.store.now()));
+    assert_eq!(shop.store.next_due(&["post"]).await.unwrap(), Some(shop.store.now()));
     let job = shop.claim().await.remove(0);
     let end_of_lease = shop.store.now() + SignedDuration::from_millis(30_001);
-    assert_eq!(shop.store.next_due().await.unwrap(), Some(end_of_lease));
+    assert_eq!(shop.store.next_due(&["post"]).await.unwrap(), Some(end_of_lease));
     shop.hand.advance(Duration::from_secs(20));
     assert!(shop.store.renew(job.id, job.fence, Duration::from_secs(30)).await.unwrap());
     shop.hand.advance(Duration::from_secs(20));

@@ -12,7 +12,7 @@ mod meta;
 mod opening;
 mod pods;
 mod races;
-mod retention;
+pub mod retention;
 mod runs;
 mod schema;
 mod server;

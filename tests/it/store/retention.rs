@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use paramedic::{
     domain::{
         alert::{self, Alert, Labels, Rejected},
+        evidence::{Evidence, Findings, StepState},
         ids::IncidentId,
         incident::{NoWake, Status, Wake, correlate, storm::Membership},
     },
@@ -20,6 +21,7 @@ on_every_backend!(
     what_is_not_over_or_not_for_long_stays,
     a_storm_and_its_members_go_when_all_are_old,
     batches_are_small_and_oldest_first,
+    evidence_of_what_is_over_goes_oldest_first_and_makes_room,
 );
 
 /// Resolved at this time.
@@ -159,4 +161,60 @@ async fn batches_are_small_and_oldest_first(shop: Shop) {
         counts.push(shop.store.forget_incidents(days(&shop, 90), 3).await.unwrap().0);
     }
     assert_eq!(counts, [3, 3, 1, 0]);
+}
+
+async fn evidence_of_what_is_over_goes_oldest_first_and_makes_room(shop: Shop) {
+    // Open; over for 5, 10 and 20 days, the last with work left.
+    let mut worked = saved(&over(4, days(&shop, 20)));
+    let job = NewJob { incident: Some(IncidentId(4)), ..shop.job("post:4", Repeat::Keep) };
+    worked.jobs.push(job);
+    let open = saved(&incident(1, "k1", days(&shop, 30)));
+    let all = [open, saved(&over(2, days(&shop, 5))), saved(&over(3, days(&shop, 10))), worked];
+    for (id, mut changes) in (1..).zip(all) {
+        let run = super::runs::run(&shop, &format!("{id}/1/p/a"), "a");
+        changes.runs.push(paramedic::store::Run { incident: IncidentId(id), ..run });
+        changes.steps.push((format!("{id}/1/p/a"), evidence("logs", 400_000)));
+        shop.commit(changes).await.unwrap();
+    }
+    let kept = async || {
+        let mut kept = vec![];
+        for id in 1..=4 {
+            if !shop.store.steps(&format!("{id}/1/p/a")).await.unwrap().is_empty() {
+                kept.push(id);
+            }
+        }
+        kept
+    };
+    // The rows are asked for, not the files: PostgreSQL would answer with those.
+    let before = shop.store.size(0).await.unwrap();
+    assert!(before > 1_500_000, "{before}");
+    let (steps, bytes) = shop.store.forget_evidence(1).await.unwrap();
+    assert!(steps == 1 && bytes > 400_000, "{steps} {bytes}");
+    assert_eq!(kept().await, [1, 2, 4]);
+    assert_eq!(shop.store.forget_evidence(10).await.unwrap().0, 1);
+    assert_eq!(kept().await, [1, 4]);
+    assert_eq!(shop.store.forget_evidence(10).await.unwrap(), (0, 0));
+    let after = shop.store.size(0).await.unwrap();
+    assert!(after + 700_000 < before, "{before} to {after}");
+    assert!(shop.store.size(i64::MAX).await.unwrap() >= after);
+    assert_eq!(shop.store.runs(IncidentId(2)).await.unwrap().len(), 1, "what it found stays");
+    assert_eq!(shop.store.orphans().await.unwrap(), []);
+}
+
+/// Evidence of so many bytes that no database can make smaller.
+pub fn evidence(step: &str, bytes: usize) -> Evidence {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let noise = (0..bytes).map(|_| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(LETTERS[usize::try_from(seed >> 58).unwrap()])
+    });
+    Evidence {
+        step: step.to_owned(),
+        kind: "kube.logs".to_owned(),
+        state: StepState::Failed,
+        reason: noise.collect(),
+        findings: Findings::default(),
+        duration_ms: 7,
+    }
 }

@@ -215,7 +215,7 @@ impl<'a> Deciding<'a> {
 
     /// Every alert over: settle. One fires while settling: go on where it was, no earlier than now.
     fn settle_or_not(&mut self, firing: u64) {
-        let settling = matches!(self.state.wake, Wake::Settle(_));
+        let settling = self.state.wake.settles_until().is_some();
         if firing == 0 && self.state.is_open() && !settling {
             let until = self.after(self.env.settings.settle);
             self.push(Event::Settling { until });
@@ -520,30 +520,23 @@ impl<'a> Deciding<'a> {
     }
 
     fn suppress(&mut self, by: String, until: Timestamp) {
-        match &self.state.wake {
-            _ if !self.state.is_open() => {}
-            // It resolves unless an alert fires again, and one that does is not muted.
-            Wake::Settle(_) => {}
-            Wake::Suppression(known) => {
-                if *known != until || self.state.suppressed_by.as_ref() != Some(&by) {
-                    self.push(Event::SuppressionMoved { by, until });
-                }
+        // What settles resolves unless an alert fires again, and one that does is not muted.
+        if !self.state.is_open() || self.state.wake.settles_until().is_some() {
+            return;
+        }
+        match self.state.wake.muted_until() {
+            None => self.push(Event::Suppressed { by, until }),
+            Some(known) if known != until || self.state.suppressed_by.as_ref() != Some(&by) => {
+                self.push(Event::SuppressionMoved { by, until });
             }
-            Wake::Step(_)
-            | Wake::AckReminder(_)
-            | Wake::AckExpiry(_)
-            | Wake::Snooze(_)
-            | Wake::Hold(_)
-            | Wake::Digest(_)
-            | Wake::StillFiring(_)
-            | Wake::Never(_) => self.push(Event::Suppressed { by, until }),
+            Some(_) => {}
         }
     }
 
     /// Active again, or unknown: Alertmanager may not notify before its `repeat_interval`, so a new round begins at once,
     /// unless a person put it off. False when it was not suppressed.
     fn unsuppress(&mut self, reason: String) -> bool {
-        if !matches!(self.state.wake, Wake::Suppression(_)) {
+        if self.state.wake.muted_until().is_none() {
             return false;
         }
         self.push(Event::SuppressionEnded { reason: reason.clone() });

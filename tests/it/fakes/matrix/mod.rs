@@ -84,6 +84,8 @@ struct World {
     transactions: BTreeMap<String, String>,
     account_data: BTreeMap<String, Value>,
     troubles: VecDeque<Trouble>,
+    /// So many writes of account data are refused.
+    unrecorded: usize,
     requests: Vec<String>,
     surprises: Vec<String>,
     position: usize,
@@ -97,6 +99,10 @@ struct Room {
     power: i64,
     alias: String,
     encrypted: bool,
+    /// Who made it.
+    creator: String,
+    /// The content of its first event.
+    creation: Value,
     /// User to `join`, `invite` or `leave`.
     members: BTreeMap<String, &'static str>,
     events: Vec<Event>,
@@ -153,6 +159,20 @@ impl Matrix {
     /// Makes the next send fail; several queue up.
     pub fn next(&self, trouble: Trouble) {
         self.server.world.lock().unwrap().troubles.push_back(trouble);
+    }
+
+    /// Refuses the next writes of account data.
+    pub fn records_nothing(&self, times: usize) {
+        self.server.world.lock().unwrap().unrecorded = times;
+    }
+
+    /// A person makes a room with the bot in it, whose first event says this.
+    pub fn room_of(&self, creator: &str, creation: Value) -> String {
+        let mut world = self.server.world.lock().unwrap();
+        let id = world.add_room("", [(BOT.to_owned(), "join"), (creator.to_owned(), "join")]);
+        let room = world.rooms.get_mut(&id).unwrap();
+        (room.creator, room.creation) = (creator.to_owned(), creation);
+        id
     }
 
     /// Shortens the timelines of later syncs.

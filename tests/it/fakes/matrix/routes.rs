@@ -14,7 +14,7 @@ use futures::stream;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::{BOT, Server, TOKEN, Trouble, World, check, sync};
+use super::{BOT, Room, Server, TOKEN, Trouble, World, check, sync};
 
 /// What an endpoint answers: JSON, or a status with code and words.
 pub type Answer = Result<Value, (u16, &'static str, String)>;
@@ -130,6 +130,19 @@ impl World {
                     Err(not_found("Event not found."))
                 }
             }
+            ("GET", ["v3", "rooms", room, "state", "m.room.create", ""]) => {
+                self.joined(room)?;
+                let Room { creator, creation, .. } = &self.rooms[*room];
+                if query != "format=event" {
+                    return Ok(creation.clone());
+                }
+                Ok(json!({"type": "m.room.create", "sender": creator, "content": creation}))
+            }
+            ("GET", ["v3", "joined_rooms"]) => {
+                let joined = self.rooms.iter().filter(|(_, r)| r.members.get(BOT) == Some(&"join"));
+                let joined: Vec<&String> = joined.map(|(id, _)| id).collect();
+                Ok(json!({ "joined_rooms": joined }))
+            }
             ("GET", ["v3", "rooms", room, "state", "m.room.power_levels", ""]) => {
                 self.joined(room)?;
                 Ok(json!({"users_default": 0, "events_default": self.rooms[*room].power}))
@@ -150,6 +163,10 @@ impl World {
                 .get(*kind)
                 .cloned()
                 .ok_or_else(|| not_found("Account data not found")),
+            ("PUT", ["v3", "user", BOT, "account_data", _]) if self.unrecorded > 0 => {
+                self.unrecorded -= 1;
+                Err((500, "M_UNKNOWN", "Internal server error".to_owned()))
+            }
             ("PUT", ["v3", "user", BOT, "account_data", kind]) => {
                 self.account_data.insert((*kind).to_owned(), body.clone());
                 Ok(json!({}))
@@ -182,8 +199,10 @@ impl World {
             self.surprises.push("a room that is not direct".to_owned());
         }
         let invited = body["invite"][0].as_str().unwrap().to_owned();
-        let room = self.add_room("", [(BOT.to_owned(), "join"), (invited, "invite")]);
-        json!({"room_id": room})
+        let id = self.add_room("", [(BOT.to_owned(), "join"), (invited, "invite")]);
+        let room = self.rooms.get_mut(&id).unwrap();
+        (room.creator, room.creation) = (BOT.to_owned(), body["creation_content"].clone());
+        json!({"room_id": id})
     }
 
     fn send(&mut self, room: &str, kind: &str, transaction: &str, content: &Value) -> Answer {
