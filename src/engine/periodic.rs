@@ -50,6 +50,16 @@ impl Engine {
     /// wait until the clock is there again. No loop with a row: the loops' own rows may be planned too late.
     pub async fn check_clock(&self) -> anyhow::Result<()> {
         let now = self.now();
+        let lease = self.store.lease();
+        let until = super::deliver::after(now, lease);
+        let latest = super::deliver::after(until, SLACK);
+        let leases = self.store.pull_in_leases(latest, until).await?;
+        if leases > 0 {
+            tracing::warn!(
+                leases,
+                "jobs were leased by a clock that was ahead; they end as others do"
+            );
+        }
         for (key, every) in self.loops() {
             let latest = super::deliver::after(now, every.saturating_add(SLACK));
             if self.store.pull_in_loop(&key, latest, now).await? {

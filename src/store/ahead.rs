@@ -31,6 +31,24 @@ impl Store {
         Ok(rows.into_iter().map(|(id, at)| (IncidentId(id), instant(at))).collect())
     }
 
+    /// Leases that end later than `latest` end at `until`: a worker that is alive renews its own before. Returns how many.
+    pub async fn pull_in_leases(&self, latest: Timestamp, until: Timestamp) -> Result<u64> {
+        let (latest, until) = (millis(latest), millis(until));
+        let asked = "SELECT id FROM jobs WHERE state = 'running' AND lease_until > $1 LIMIT 1";
+        let late: Vec<(i64,)> = self.db.all(query(asked).bind(latest)).await?;
+        if late.is_empty() {
+            return Ok(0);
+        }
+        let write = self.db.write(move |db| {
+            Box::pin(async move {
+                let sql =
+                    "UPDATE jobs SET lease_until = $2 WHERE state = 'running' AND lease_until > $1";
+                Ok(query(sql).bind(latest).bind(until).execute(db).await?)
+            })
+        });
+        write.await
+    }
+
     /// Plans a loop for `now` that is planned for later than `latest`; true when it was.
     pub async fn pull_in_loop(&self, key: &str, latest: Timestamp, now: Timestamp) -> Result<bool> {
         let (key, latest, now) = (key.to_owned(), millis(latest), millis(now));

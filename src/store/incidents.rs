@@ -156,7 +156,8 @@ impl Store {
             Some(is_open) => (i64::from(is_open), "is_open = $1 AND id < $2"),
             None => (0, "id < $2 AND $1 = 0"),
         };
-        let sql = format!("SELECT {columns} FROM incidents WHERE {which} ORDER BY id DESC LIMIT $3");
+        let sql =
+            format!("SELECT {columns} FROM incidents WHERE {which} ORDER BY id DESC LIMIT $3");
         let asked = query(sql)
             .bind(is_open)
             .bind(filter.before.unwrap_or(i64::MAX))

@@ -197,7 +197,6 @@ impl Store {
     /// Claims due jobs: most urgent first, then the longest due.
     pub async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Job>> {
         let lease = SignedDuration::try_from(claim.lease).unwrap_or(SignedDuration::ZERO);
-        let lease = if is_away(Guard::Lease) { SignedDuration::MAX } else { lease };
         let time = self.time.clone();
         let (owner, limit) = (claim.owner.to_owned(), i64::try_from(claim.limit).unwrap_or(1));
         let kinds = super::json(&claim.kinds)?;
@@ -205,16 +204,18 @@ impl Store {
             Box::pin(async move {
                 time.ask(db).await?;
                 let now = time.now();
+                let over = if is_away(Guard::Lease) { Timestamp::MIN } else { now };
                 let until = millis(now.saturating_add(lease).unwrap_or(Timestamp::MAX));
                 let sql = "WITH due AS MATERIALIZED (\
-                               SELECT id FROM jobs WHERE ((state = 'ready' AND due_at <= $3) OR (state = 'running' AND lease_until < $3)) \
+                               SELECT id FROM jobs WHERE ((state = 'ready' AND due_at <= $3) OR (state = 'running' AND lease_until < $6)) \
                                AND kind IN ({texts of $4}) ORDER BY priority, due_at, id LIMIT $5 {skip locked}) \
                            UPDATE jobs SET state = 'running', owner = $1, lease_until = $2, fence = fence + 1, attempt = attempt + 1, \
                            unclear = CASE WHEN state = 'running' THEN 1 ELSE unclear END, again = 0 \
                            WHERE id IN (SELECT id FROM due) \
                            RETURNING id, job_key, kind, incident_id, due_at, priority, attempt, fence, unclear, payload";
                 let claim = query(sql).bind(owner).bind(until).bind(millis(now)).bind(kinds);
-                let mut rows: Vec<Row> = claim.bind(limit).all(db).await?;
+                let claim = claim.bind(limit).bind(millis(over));
+                let mut rows: Vec<Row> = claim.all(db).await?;
                 // RETURNING has no order.
                 rows.sort_by_key(|(id, _, _, _, due, priority, ..)| (*priority, *due, *id));
                 rows.into_iter().map(job).collect()

@@ -209,7 +209,8 @@ impl Store {
 
     fn with(db: Db, clock: Clock, changed: Changed) -> Self {
         let turns = deliveries::Turns::default();
-        Self { db: Arc::new(db), time: Time::new(clock), changed, turns }
+        let time = Time::new(clock, db.played_clock());
+        Self { db: Arc::new(db), time, changed, turns }
     }
 
     /// The store's time: one reading per transaction, in the milliseconds that rows keep, so that a state and the fold of

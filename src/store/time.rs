@@ -18,14 +18,16 @@ use crate::ops::clock::Clock;
 #[derive(Clone)]
 pub struct Time {
     clock: Clock,
+    /// The server's clock, where a simulation plays it.
+    played: Option<Clock>,
     /// The server's time, and when it was that on our monotonic clock.
     server: Arc<Mutex<Option<(Timestamp, Duration)>>>,
 }
 
 impl Time {
     /// The process's time, until a server is asked.
-    pub fn new(clock: Clock) -> Self {
-        Self { clock, server: Arc::default() }
+    pub fn new(clock: Clock, played: Option<Clock>) -> Self {
+        Self { clock, played, server: Arc::default() }
     }
 
     /// Now.
@@ -42,10 +44,14 @@ impl Time {
 
     /// Asks the server. A clock that is moved by hand is the only time there is.
     pub async fn ask(&self, db: &mut Connection) -> Result<(), DbError> {
+        let before = self.clock.monotonic();
+        if let Some(server) = &self.played {
+            self.learn(server.now(), before, before);
+            return Ok(());
+        }
         if matches!(self.clock, Clock::Manual(_)) {
             return Ok(());
         }
-        let before = self.clock.monotonic();
         if let Some(time) = server_time(db).await? {
             let after = self.clock.monotonic();
             self.learn(super::instant(time), before, after);
@@ -66,7 +72,7 @@ mod tests {
     #[test]
     fn once_learned_the_servers_time_counts_and_setting_our_wall_clock_changes_nothing() {
         let (clock, hand) = Clock::manual(Timestamp::UNIX_EPOCH);
-        let time = Time::new(clock);
+        let time = Time::new(clock, None);
         assert_eq!(time.now(), Timestamp::UNIX_EPOCH);
         hand.advance(Duration::from_secs(4));
         let server: Timestamp = "2026-11-23T03:00:00Z".parse().unwrap();

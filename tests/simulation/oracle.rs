@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use paramedic::{
     domain::{
         ids::IncidentId,
-        incident::{Event, Resolution, fold},
+        incident::{Event, Resolution, Wake, fold},
     },
     store::{Filter, sim::World},
 };
@@ -71,6 +71,17 @@ impl History {
     }
 }
 
+/// What the store tells of each incident, for whoever looks for a reason.
+pub async fn timelines(run: &Run) -> Vec<String> {
+    let mut lines = vec![];
+    for (_, id, event) in History::read(&run.world).await.events {
+        let told = serde_json::to_string(&event).unwrap();
+        lines.push(format!("{id} {}", told.chars().take(300).collect::<String>()));
+    }
+    lines.sort_by_key(|line| line.split(' ').next().map(str::to_owned));
+    lines
+}
+
 /// Everything that is wrong at the end of a run.
 pub async fn judge(run: &Run) -> Vec<String> {
     let history = History::read(&run.world).await;
@@ -81,7 +92,25 @@ pub async fn judge(run: &Run) -> Vec<String> {
     late_pages(run, &history, &mut wrong);
     steps(&history, &mut wrong);
     resolutions(&history, &mut wrong);
+    orphans(run, &mut wrong).await;
     wrong
+}
+
+/// Nobody holds a job who does not work on it.
+async fn orphans(run: &Run, wrong: &mut Vec<String>) {
+    let held: Vec<(String, i64)> =
+        run.world.ask("SELECT job_key, fence FROM jobs WHERE state = 'running'").await.unwrap();
+    let at_work: BTreeSet<&(String, i64)> = run
+        .replicas
+        .iter()
+        .flat_map(|replica| &replica.actors)
+        .filter_map(|actor| actor.job.as_ref())
+        .collect();
+    for job in held {
+        if !at_work.contains(&job) {
+            wrong.push(format!("{} #{} is held by nobody at work", job.0, job.1));
+        }
+    }
 }
 
 /// Each state is the fold of its timeline, each open incident wakes, and no alarm says that something was lost.
@@ -127,7 +156,9 @@ async fn states(run: &Run, history: &History, wrong: &mut Vec<String>) {
             .pages
             .iter()
             .any(|page| page.incident == id.to_string() && page.round == round);
-        if state.is_open() && state.is_paging(round) && state.firing > 0 && is_old && !reached {
+        // What is muted has its round once it notifies again.
+        let is_muted = matches!(state.wake, Wake::Suppression(_));
+        if state.is_paging(round) && state.firing > 0 && is_old && !reached && !is_muted {
             wrong.push(format!(
                 "nobody was paged in round {round} of {id}, which is {}",
                 state.status.word()

@@ -29,6 +29,8 @@ use paramedic::{
     store::{Job, Settings, Store, sim::World},
 };
 
+use crate::run::EPOCH;
+
 const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const CONFIG: &str = "
 default_policy: data
@@ -49,20 +51,31 @@ policies:
     ack_expires: { P0: 15m, P1: 15m, P2: 15m }
 ";
 
-/// What all replicas have in common; made once, because playbooks take long to read.
+/// Between two looks at the clock.
+const CHECK: Duration = Duration::from_secs(15);
+
+/// What all replicas of all runs have in common; made once, because playbooks and certificates take long to read.
 pub struct Plan {
     engine: Engine,
     config: Config,
+    http: Client,
 }
 
 impl Plan {
-    pub async fn new(clock: Clock, tasks: &Tasks) -> Self {
+    pub async fn get() -> &'static Self {
+        static PLAN: tokio::sync::OnceCell<Plan> = tokio::sync::OnceCell::const_new();
+        PLAN.get_or_init(Self::new).await
+    }
+
+    async fn new() -> Self {
+        let tasks = Tasks::default();
+        let (clock, _) = Clock::manual(EPOCH.parse().unwrap());
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         std::fs::write(path("paramedic.yaml"), CONFIG).unwrap();
         std::fs::write(path("oncall.yaml"), ONCALL).unwrap();
         let name = format!("plan-{}", folder.path().display());
-        let _world = World::begin(&name, tasks).await.unwrap();
+        let _world = World::begin(&name, &tasks).await.unwrap();
         let env = [
             ("HOOK", SECRET.to_owned()),
             ("PARAMEDIC__STORE__URL", format!("sim:{name}")),
@@ -72,15 +85,16 @@ impl Plan {
         let config = Config::load(Some(&path("paramedic.yaml")), env).unwrap();
         let console = Console::new(std::io::sink(), false);
         let parts = Parts { clock, console, clusters: vec![] };
-        let engine = wire(&config, parts, tasks).await.unwrap().engine;
-        Self { engine, config }
+        let engine = wire(&config, parts, &tasks).await.unwrap().engine;
+        tasks.stop().stopped.cancel();
+        Self { engine, config, http: Client::new(Guard::default()).unwrap() }
     }
 
     /// A process starts; it may fail, as the store may.
-    async fn starts(plan: Arc<Self>, clock: Clock, world: String, owner: String) -> Option<Engine> {
+    async fn starts(&self, clock: Clock, world: String, owner: String) -> Option<Engine> {
         let settings = Settings::at(format!("sim:{world}"));
         let store = Store::open(&settings, clock.clone(), &Tasks::default()).await.ok()?;
-        let http = Client::new(Guard::default()).unwrap();
+        let (plan, http) = (self, self.http.clone());
         let secrets = WebhookSettings { secrets: vec![SECRET.to_owned().into()] };
         let webhook = Webhook::new(http.clone(), &secrets, clock.clone()).unwrap();
         let mut channels = Channels::new([Channel::Webhook(webhook)], &clock);
@@ -126,6 +140,7 @@ pub enum Done {
 pub enum Role {
     Start,
     Watch,
+    Clock,
     Apply,
     Claim(usize),
     Job,
@@ -178,6 +193,8 @@ pub struct Replica {
     pub frozen: Duration,
     /// It does not look for work before.
     pub looks: Duration,
+    /// It looks for work although nothing seems due.
+    pub must_look: bool,
     /// It starts then, if it is dead.
     pub starts: Duration,
 }
@@ -192,6 +209,7 @@ impl Replica {
             actors: vec![],
             frozen: zero,
             looks: zero,
+            must_look: false,
             starts: zero,
         }
     }
@@ -200,10 +218,10 @@ impl Replica {
         self.actors.iter().any(|actor| actor.role == role)
     }
 
-    pub fn start(&mut self, plan: &Arc<Plan>, clock: &Clock, world: &str) {
+    pub fn start(&mut self, plan: &'static Plan, clock: &Clock, world: &str) {
         self.lives += 1;
         let owner = format!("r{}.{}", self.number, self.lives);
-        let starts = Plan::starts(Arc::clone(plan), clock.clone(), world.to_owned(), owner.clone());
+        let starts = plan.starts(clock.clone(), world.to_owned(), owner.clone());
         let start = async move { Done::Started(starts.await.map(Box::new)) };
         self.actors.push(Actor::new(Role::Start, owner, start));
     }
@@ -220,6 +238,15 @@ impl Replica {
             Done::Ran
         };
         self.actors.push(Actor::new(Role::Watch, "watch".to_owned(), watch));
+        let own = engine.clone();
+        let check = async move {
+            loop {
+                // One that fails is made again.
+                drop(own.check_clock().await);
+                own.clock.sleep(CHECK).await;
+            }
+        };
+        self.actors.push(Actor::new(Role::Clock, "clock".to_owned(), check));
         self.engine = Some(engine);
     }
 
@@ -228,9 +255,13 @@ impl Replica {
         self.engine = None;
         let held = self.actors.drain(..).filter_map(|actor| match actor.role {
             Role::Intake(id) => Some(id),
-            Role::Start | Role::Watch | Role::Apply | Role::Claim(_) | Role::Job | Role::Person => {
-                None
-            }
+            Role::Start
+            | Role::Watch
+            | Role::Clock
+            | Role::Apply
+            | Role::Claim(_)
+            | Role::Job
+            | Role::Person => None,
         });
         held.collect()
     }

@@ -12,25 +12,23 @@ use std::{
 
 use paramedic::{
     domain::ids::IncidentId,
-    ops::{
-        clock::{self, Clock},
-        guard,
-        lifecycle::Tasks,
-    },
+    ops::{guard, lifecycle::Tasks},
     store::{
         Settings, Store,
-        sim::{Fault, World},
+        sim::{Kind, World},
     },
 };
 
 use crate::{
     alertmanager::Alertmanager,
+    clocks::Clocks,
     network::Network,
     oracle,
     phone::{Page, Phone},
     replica::{Done, Plan, Replica, Role},
     rng::Rng,
     trace::Trace,
+    trouble::{Disk, Rates},
 };
 
 /// When each run begins.
@@ -50,34 +48,16 @@ pub struct Ended {
     pub lines: Vec<String>,
 }
 
-/// What goes wrong how often; drawn from the seed.
-struct Rates {
-    kill: u64,
-    freeze: u64,
-    early: u64,
-    outage: u64,
-    silence: u64,
-}
-
-/// Faults of the store, in 10 000 writes, and until when it takes none.
-#[derive(Default)]
-struct Disk {
-    rate: u64,
-    full: bool,
-    played: u64,
-}
-
 pub struct Run {
-    rng: Rng,
-    rates: Rates,
-    clock: Clock,
-    hand: clock::Manual,
+    pub rng: Rng,
+    pub rates: Rates,
+    pub clocks: Clocks,
     pub world: Arc<World>,
+    is_file: bool,
     name: String,
     pub store: Store,
-    plan: Arc<Plan>,
-    disk: Arc<Mutex<Disk>>,
-    disk_again: Duration,
+    plan: &'static Plan,
+    pub disk: Arc<Mutex<Disk>>,
     pub replicas: Vec<Replica>,
     pub network: Network,
     pub am: Alertmanager,
@@ -96,6 +76,9 @@ pub fn play(seed: u64, away: Option<guard::Guard>) -> Ended {
         let mut run = Run::begin(seed, &tasks).await;
         let mut wrong = run.drive().await;
         wrong.extend(oracle::judge(&run).await);
+        if !wrong.is_empty() {
+            run.trace.lines.extend(oracle::timelines(&run).await);
+        }
         run.replicas.iter_mut().for_each(|replica| drop(replica.die()));
         tasks.stop().stopped.cancel();
         let faults = run.trace.faults + run.disk.lock().unwrap().played;
@@ -109,40 +92,38 @@ impl Run {
     async fn begin(seed: u64, tasks: &Tasks) -> Self {
         let mut rng = Rng::new(seed);
         let epoch = EPOCH.parse().unwrap();
-        let (clock, hand) = Clock::manual(epoch);
+        let rates = Rates::draw(&mut rng);
+        // A file has one process, and its time; a server has replicas, and a time of its own.
+        let is_file = rng.chance(2_000);
+        let replicas = if is_file { 1 } else { usize::try_from(rng.between(1, 3)).unwrap() };
+        let mut clocks = Clocks::new(epoch, replicas, rates.drift, &mut rng);
         let name = format!("{seed}-{:?}", std::thread::current().id());
-        let world = World::begin(&name, tasks).await.unwrap();
+        let kind = if is_file { Kind::File } else { Kind::Server(clocks.server().clone()) };
+        let world = World::of(kind, &name, tasks).await.unwrap();
         oracle::keep_history(&world).await;
-        let plan = Arc::new(Plan::new(clock.clone(), tasks).await);
+        // The world's own look at the store; a file's has the process's time.
         let settings = Settings::at(format!("sim:{name}"));
+        let clock = if is_file { clocks.replica(0) } else { clocks.server() };
         let store = Store::open(&settings, clock.clone(), tasks).await.unwrap();
-        let level = |rng: &mut Rng, high| if rng.chance(3_000) { 0 } else { rng.between(1, high) };
-        let rates = Rates {
-            kill: level(&mut rng, 60),
-            freeze: level(&mut rng, 100),
-            early: level(&mut rng, 2_000),
-            outage: level(&mut rng, 30),
-            silence: level(&mut rng, 60),
-        };
-        let network = Network::start(rng.fork(), clock.clone());
-        network.state().rate = level(&mut rng, 3_000);
-        let disk = Arc::new(Mutex::new(Disk { rate: level(&mut rng, 300), ..Disk::default() }));
+        let network = Network::start(rng.fork(), clocks.truth().clone());
+        network.state().rate = rates.network;
+        let disk = Arc::new(Mutex::new(Disk::new(rates.disk)));
         let (mut of_disk, told) = (rng.fork(), Arc::clone(&disk));
         world.plan(move |_| told.lock().unwrap().fault(&mut of_disk));
-        let replicas = (0..rng.between(1, 3)).map(|n| Replica::new(usize::try_from(n).unwrap()));
+        // From here on it is set.
+        clocks.advance(Duration::ZERO);
         Self {
-            replicas: replicas.collect(),
+            replicas: (0..replicas).map(Replica::new).collect(),
             am: Alertmanager::start(rng.fork(), epoch),
             rates,
-            clock,
-            hand,
+            clocks,
             world,
+            is_file,
             name,
             store,
-            plan,
+            plan: Plan::get().await,
             disk,
             network,
-            disk_again: Duration::ZERO,
             phone: Phone::default(),
             people: BTreeMap::new(),
             trace: Trace::new(),
@@ -151,8 +132,8 @@ impl Run {
         }
     }
 
-    fn now(&self) -> Duration {
-        self.clock.monotonic()
+    pub fn now(&self) -> Duration {
+        self.clocks.now()
     }
 
     /// Chaos, then peace; what went wrong with the driving itself.
@@ -172,16 +153,16 @@ impl Run {
     fn make_peace(&mut self) {
         self.trace.note("peace");
         (self.chaos, self.am.lively) = (false, false);
-        let mut disk = self.disk.lock().unwrap();
-        (disk.rate, disk.full) = (0, false);
-        drop(disk);
+        self.disk.lock().unwrap().heal();
         let mut network = self.network.state();
         (network.rate, network.partition) = (0, Duration::ZERO);
         drop(network);
         self.world.release();
+        self.clocks.make_right();
         let now = self.now();
         for replica in &mut self.replicas {
-            (replica.frozen, replica.starts) = (now, replica.starts.min(now));
+            (replica.frozen, replica.starts, replica.must_look) =
+                (now, replica.starts.min(now), true);
         }
     }
 
@@ -192,9 +173,10 @@ impl Run {
         if self.chaos {
             self.trouble();
         }
+        let now = self.now();
         for replica in &mut self.replicas {
-            if replica.is_dead() && replica.starts <= self.clock.monotonic() {
-                replica.start(&self.plan, &self.clock, &self.name);
+            if replica.is_dead() && replica.starts <= now {
+                replica.start(self.plan, self.clocks.replica(replica.number), &self.name);
             }
         }
         self.look_for_work().await;
@@ -218,19 +200,9 @@ impl Run {
                 return Ok(());
             }
             let (r, a) = ready[self.rng.index(ready.len())];
-            let halts = match self.replicas[r].actors[a].role {
-                Role::Apply => 4_000,
-                Role::Job => 500,
-                Role::Start | Role::Watch | Role::Claim(_) | Role::Intake(_) | Role::Person => 0,
-            };
+            let role = self.replicas[r].actors[a].role;
             self.poll(r, a).await;
-            if self.chaos && self.rng.chance(self.rates.kill) && self.rng.chance(1_000) {
-                self.kill(r);
-            }
-            if self.chaos && self.rng.chance(self.rates.freeze) && self.rng.chance(halts) {
-                self.freeze(r);
-            }
-            if self.chaos && self.rng.chance(self.rates.early) && self.rng.chance(500) {
+            if self.chaos && (self.strikes(r, role) || self.rng.chance(self.rates.early / 20)) {
                 return Ok(());
             }
         }
@@ -278,22 +250,6 @@ impl Run {
         }
     }
 
-    fn kill(&mut self, r: usize) {
-        let now = self.now();
-        self.trace.fault(&format!("r{r} KILLED"));
-        for id in self.replicas[r].die() {
-            self.am.answered(id, false, now);
-        }
-        self.replicas[r].starts = now + Duration::from_millis(self.rng.between(10, 40_000));
-    }
-
-    /// It stands still, in the middle of whatever it does.
-    fn freeze(&mut self, r: usize) {
-        let long = Duration::from_millis(self.rng.between(500, 60_000));
-        self.trace.fault(&format!("r{r} FROZEN for {long:?}"));
-        self.replicas[r].frozen = self.now() + long;
-    }
-
     /// Alertmanager, the network, people.
     fn outside(&mut self) {
         let now = self.now();
@@ -304,6 +260,7 @@ impl Run {
                 Role::Intake(id) => self.am.waits_for(id),
                 Role::Start
                 | Role::Watch
+                | Role::Clock
                 | Role::Apply
                 | Role::Claim(_)
                 | Role::Job
@@ -355,44 +312,10 @@ impl Run {
         }
     }
 
-    /// What goes wrong now, besides kills.
-    fn trouble(&mut self) {
-        let now = self.now();
-        let r = self.rng.index(self.replicas.len());
-        if self.rng.chance(self.rates.freeze) {
-            self.freeze(r);
-        }
-        if self.rng.chance(self.rates.silence) {
-            let said = self.am.silence(now);
-            self.trace.note(&said);
-        }
-        if self.rng.chance(self.rates.silence / 20) {
-            self.trace.fault("ALERTMANAGER restarts with nothing");
-            self.am.restart(now);
-        }
-        let mut disk = self.disk.lock().unwrap();
-        if disk.full && now >= self.disk_again {
-            disk.full = false;
-            self.trace.note("the store takes writes again");
-        } else if self.rng.chance(self.rates.outage) {
-            disk.full = true;
-            self.disk_again = now + Duration::from_millis(self.rng.between(1_000, 90_000));
-            self.trace.fault("THE STORE IS FULL");
-        }
-        if self.rng.chance(self.rates.outage) {
-            let long = Duration::from_millis(self.rng.between(500, 40_000));
-            self.network.state().partition = now + long;
-            self.trace.fault(&format!("PARTITION for {long:?}"));
-        }
-        if self.world.stalling() > 0 && self.rng.chance(1_000) {
-            self.world.release();
-        }
-    }
-
     async fn look_for_work(&mut self) {
         let now = self.now();
         let waiting = self.store.backlog().await.unwrap().0 > 0;
-        let is_due = self.next_due().await.is_some_and(|due| due <= self.store.now());
+        let is_due = self.next_due().await.is_some_and(|due| due <= now);
         for replica in &mut self.replicas {
             if replica.engine.is_none() || replica.frozen > now || replica.looks > now {
                 continue;
@@ -401,25 +324,26 @@ impl Run {
             if waiting {
                 replica.apply();
             }
-            for lane in (0..3).filter(|_| is_due) {
-                replica.claim(lane);
+            if is_due || std::mem::take(&mut replica.must_look) {
+                (0..3).for_each(|lane| replica.claim(lane));
             }
         }
     }
 
-    async fn next_due(&self) -> Option<jiff::Timestamp> {
+    /// When the store's next job is due, as the store's time goes.
+    async fn next_due(&self) -> Option<Duration> {
+        let clock = if self.is_file { self.clocks.replica(0) } else { self.clocks.server() };
         let kinds: Vec<&str> = paramedic::engine::worker::kinds().collect();
-        self.store.next_due(&kinds).await.unwrap()
+        let due = self.store.next_due(&kinds).await.unwrap()?;
+        Some(self.now() + Duration::try_from(due.duration_since(clock.now())).unwrap_or_default())
     }
 
     /// Time passes until something may happen.
     async fn advance(&mut self) {
         let now = self.now();
-        let busy = self.replicas.iter().any(|r| r.actors.iter().any(|a| a.role != Role::Watch));
-        let due = self.next_due().await.map(|due| {
-            let wait = Duration::try_from(due.duration_since(self.store.now())).unwrap_or_default();
-            now + wait.max(Duration::from_millis(100))
-        });
+        let idle = |role| matches!(role, Role::Watch | Role::Clock);
+        let busy = self.replicas.iter().any(|r| r.actors.iter().any(|a| !idle(a.role)));
+        let due = self.next_due().await.map(|due| due.max(now + Duration::from_millis(100)));
         let dead = self.replicas.iter().filter(|r| r.is_dead()).map(|r| r.starts);
         let outside = [
             self.network.next(),
@@ -431,29 +355,7 @@ impl Run {
         let most = if busy { self.rng.between(50, 500) } else { self.rng.between(1_000, 5_000) };
         let step =
             next.saturating_sub(now).clamp(Duration::from_millis(10), Duration::from_millis(most));
-        self.hand.advance(Duration::from_millis(u64::try_from(step.as_millis()).unwrap()));
+        self.clocks.advance(Duration::from_millis(u64::try_from(step.as_millis()).unwrap()));
         self.world.settled().await.unwrap();
-    }
-}
-
-impl Disk {
-    fn fault(&mut self, rng: &mut Rng) -> Option<Fault> {
-        if self.full {
-            self.played += 1;
-            return Some(Fault::Full);
-        }
-        if !rng.chance(self.rate) {
-            return None;
-        }
-        self.played += 1;
-        let faults = [
-            Fault::Before,
-            Fault::During,
-            Fault::After,
-            Fault::After,
-            Fault::StallBefore,
-            Fault::StallAfter,
-        ];
-        Some(faults[rng.index(faults.len())])
     }
 }

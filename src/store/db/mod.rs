@@ -32,6 +32,7 @@ pub use self::{
 };
 use self::{pool::Session, query::Query};
 use super::{Error, Migrated, NewDelivery, Result, Settings};
+use crate::ops::clock::Clock;
 
 /// A connection to either database.
 pub enum Connection {
@@ -58,7 +59,21 @@ pub enum Db {
 impl Db {
     /// True when other processes may work on it at the same time.
     pub fn is_shared(&self) -> bool {
-        !matches!(self, Self::Sqlite(_))
+        match self {
+            Self::Sqlite(_) => false,
+            Self::Postgres(_) => true,
+            #[cfg(feature = "simulation")]
+            Self::Sim(world) => world.is_shared(),
+        }
+    }
+
+    /// The server's clock where a simulation plays it.
+    pub fn played_clock(&self) -> Option<Clock> {
+        match self {
+            Self::Sqlite(_) | Self::Postgres(_) => None,
+            #[cfg(feature = "simulation")]
+            Self::Sim(world) => world.clock(),
+        }
     }
 
     /// All rows of a query.

@@ -13,9 +13,21 @@ use tokio::sync::watch;
 
 use super::{Connection, Query, Work, dialect, memory, transaction, writer::Writer};
 use crate::{
-    ops::lifecycle::Tasks,
+    ops::{clock::Clock, lifecycle::Tasks},
     store::{Error, NewDelivery, Result, migrate},
 };
+
+/// Which database a world stands for.
+#[derive(Clone, Debug, Default)]
+pub enum Kind {
+    /// A server that replicas share; without a time of its own, as tests have it.
+    #[default]
+    Shared,
+    /// A server that replicas share, and whose time they have.
+    Server(Clock),
+    /// A file of one process.
+    File,
+}
 
 /// What goes wrong with one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +50,7 @@ type Plan = Box<dyn FnMut(u64) -> Option<Fault> + Send>;
 
 /// A store's data, and what will go wrong with it.
 pub struct World {
+    kind: Kind,
     writer: Writer,
     plan: Mutex<(u64, Plan)>,
     released: watch::Sender<u64>,
@@ -52,11 +65,17 @@ impl World {
     /// An empty world, where nothing goes wrong; stores open it as `sim:NAME` while it is there. `tasks` are the world's, not
     /// those of a replica.
     pub async fn begin(name: &str, tasks: &Tasks) -> Result<Arc<Self>> {
+        Self::of(Kind::default(), name, tasks).await
+    }
+
+    /// The same, as a database of this kind.
+    pub async fn of(kind: Kind, name: &str, tasks: &Tasks) -> Result<Arc<Self>> {
         let mut db = memory()?;
         migrate::run(&mut db).await?;
         let (writer, work) = Writer::new(db, false, tasks.stop().stopped.clone());
         tasks.serve("store.writer", work);
         let world = Arc::new(Self {
+            kind,
             writer,
             plan: Mutex::new((0, Box::new(|_| None))),
             released: watch::Sender::new(0),
@@ -71,6 +90,19 @@ impl World {
     pub fn named(name: &str) -> Result<Arc<Self>> {
         let world = worlds().get(name).and_then(Weak::upgrade);
         world.ok_or_else(|| Error::Missing(format!("sim:{name}")))
+    }
+
+    /// True when replicas share it.
+    pub(super) fn is_shared(&self) -> bool {
+        !matches!(self.kind, Kind::File)
+    }
+
+    /// The server's clock, if it is one.
+    pub(super) fn clock(&self) -> Option<Clock> {
+        match &self.kind {
+            Kind::Server(clock) => Some(clock.clone()),
+            Kind::Shared | Kind::File => None,
+        }
     }
 
     /// Asks `plan` before every write from now on, with its number from 1: claims and renewals are writes too.

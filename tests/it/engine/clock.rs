@@ -1,6 +1,7 @@
 //! A wall clock that is wrong: ahead and set back, or years off. A page is never later for it.
 
 use jiff::{SignedDuration, Timestamp};
+use paramedic::engine::correlate::Applied;
 
 use super::*;
 
@@ -63,4 +64,20 @@ async fn a_clock_that_was_behind_and_is_set_right_loses_nothing() {
     assert_eq!((rig.pages(ANA), rig.pages(RAJ)), (2, 2), "{}", history(&rig.app, 1).await);
     rig.live(3).await;
     assert_sound(&rig.app).await;
+}
+
+#[tokio::test]
+async fn a_job_whose_worker_died_while_the_clock_was_ahead_is_taken_over() {
+    let rig = Rig::new().await;
+    let right: Timestamp = rig.app.engine.now();
+    rig.app.hand.set_wall(right + SignedDuration::from_hours(1));
+    let labels = [("alertname", "A"), ("namespace", "n"), ("severity", "critical")];
+    rig.app.post_alerts(&payload(&[("firing", &labels, 0)])).await;
+    while rig.app.engine.apply_next().await.unwrap() != Applied::Nothing {}
+    // Whoever was to take the first step is gone.
+    drop(rig.app.engine.claim_lane(0).await.unwrap());
+    rig.app.hand.set_wall(right);
+    rig.app.engine.check_clock().await.unwrap();
+    rig.live(60).await;
+    assert_eq!(rig.pages(ANA), 1, "{}", history(&rig.app, 1).await);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use paramedic::{
     domain::ids::IncidentId,
-    store::{Changes, NewJob, Repeat},
+    store::{Changes, Claim, NewJob, Repeat},
 };
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
 on_every_backend!(
     incidents_decided_by_a_clock_that_was_ahead_are_found_and_their_jobs_come_earlier,
     a_loop_that_is_planned_too_late_is_planned_for_now,
+    a_lease_given_by_a_clock_that_was_ahead_ends_as_others_do,
     a_turn_taken_by_a_clock_that_was_ahead_is_over,
 );
 
@@ -49,6 +50,25 @@ async fn a_loop_that_is_planned_too_late_is_planned_for_now(shop: Shop) {
     assert_eq!(shop.store.next_due(&["post"]).await.unwrap(), Some(now));
     assert!(!shop.store.pull_in_loop("periodic:x", latest, now).await.unwrap());
     assert!(!shop.store.pull_in_loop("periodic:y", latest, now).await.unwrap());
+}
+
+async fn a_lease_given_by_a_clock_that_was_ahead_ends_as_others_do(shop: Shop) {
+    let right = shop.store.now();
+    let (lease, hour) = (Duration::from_secs(30), SignedDuration::from_hours(1));
+    let until = right + SignedDuration::from_secs(30);
+    shop.commit(Changes { jobs: vec![shop.job("x", Repeat::Keep)], ..Changes::default() })
+        .await
+        .unwrap();
+    shop.hand.set_wall(right + hour);
+    let claim = Claim { owner: "a", kinds: &["post"], limit: 1, lease };
+    assert_eq!(shop.store.claim(claim).await.unwrap().len(), 1);
+    shop.hand.set_wall(right);
+    assert_eq!(shop.store.pull_in_leases(until, until).await.unwrap(), 1);
+    assert_eq!(shop.store.pull_in_leases(until, until).await.unwrap(), 0);
+    assert!(shop.store.claim(claim).await.unwrap().is_empty(), "its worker may be alive");
+    shop.hand.advance(lease + Duration::from_millis(1));
+    let again = shop.store.claim(claim).await.unwrap();
+    assert!(again.len() == 1 && again[0].unclear);
 }
 
 async fn a_turn_taken_by_a_clock_that_was_ahead_is_over(shop: Shop) {
