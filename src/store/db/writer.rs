@@ -16,6 +16,9 @@ use super::{
 };
 use crate::store::Result;
 
+/// Moves the write-ahead log into the file.
+const EMPTY_LOG: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+
 type Job = Box<dyn for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, ()> + Send>;
 
 /// Where writes are put.
@@ -66,9 +69,7 @@ impl Writer {
 
     /// Moves the write-ahead log into the file and empties it: rows deleted since are in neither any more.
     pub async fn empty_log(&self) -> Result<()> {
-        let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
-        self.run(move |db| Box::pin(async move { Ok(query(sql).execute(db).await.map(drop)?) }))
-            .await
+        self.run(|db| Box::pin(async { Ok(query(EMPTY_LOG).execute(db).await.map(drop)?) })).await
     }
 
     /// Runs `work` on the connection, outside of any transaction.
@@ -127,6 +128,8 @@ async fn write_all(
     if marks && let Err(error) = sqlite::mark(&mut db, true).await {
         tracing::warn!(%error, "the stop is not marked as clean: the next start checks the store");
     }
+    // Readers may be open for longer, and then closing leaves the log as it is.
+    drop(query(EMPTY_LOG).execute(&mut db).await);
     super::close(db).await;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What only a file has: one writer with a thread of its own, and files of older binaries.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use paramedic::{
     domain::ids::IncidentId,
@@ -27,6 +27,16 @@ async fn while_a_write_waits_for_the_disk_everything_else_goes_on() {
     }
     disk.execute_batch("COMMIT").unwrap();
     write.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_leaves_everything_in_the_file_itself_although_readers_are_open() {
+    let shop = Shop::opens(Backend::Sqlite).await;
+    shop.store.next_incident().await.unwrap();
+    assert_eq!(shop.store.open_count().await.unwrap(), 0);
+    shop.tasks.shut_down(Duration::from_secs(5)).await;
+    let log = std::fs::metadata(format!("{}-wal", file(&shop))).map_or(0, |log| log.len());
+    assert_eq!(log, 0);
 }
 
 #[tokio::test]
