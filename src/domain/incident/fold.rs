@@ -13,6 +13,7 @@ use crate::domain::{ids::IncidentId, severity::Severity, verdict};
 pub fn fold(state: Option<Incident>, id: IncidentId, at: Timestamp, event: &Event) -> Incident {
     let mut state = state.unwrap_or_else(|| blank(id, at));
     state.seq += 1;
+    state.changed_at = at;
     apply(&mut state, at, event);
     if let Some(text) = show::line(event) {
         if state.lines.len() == MAX_LINES {
@@ -68,6 +69,7 @@ fn blank(id: IncidentId, at: Timestamp) -> Incident {
         verdicts: vec![],
         caveats: vec![],
         lines: vec![],
+        changed_at: at,
         seq: 0,
     }
 }

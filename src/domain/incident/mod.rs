@@ -18,7 +18,7 @@ pub mod storm;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -197,6 +197,8 @@ pub struct Line {
     pub text: String,
 }
 
+/// A last event that is less ahead than this was decided by no clock that was ahead.
+pub const CLOCK_SLACK: Duration = Duration::from_secs(5);
 /// Most history lines kept in the state; the timeline keeps all.
 pub const MAX_LINES: usize = 40;
 /// Most targets, caveats, channels and verdicts kept in the state.
@@ -296,6 +298,9 @@ pub struct Incident {
     pub caveats: Vec<String>,
     /// Newest last.
     pub lines: Vec<Line>,
+    /// When the last event was decided.
+    #[serde(default)]
+    pub changed_at: Timestamp,
     /// Number of the last event.
     pub seq: i64,
 }
