@@ -396,6 +396,10 @@ fn resolutions(history: &History, wrong: &mut Vec<String>) {
         while let Some((_, delivery)) = applied.next_if(|(at, _)| at < seq) {
             let (source, body) = history.stored[delivery].split_once(' ').unwrap();
             let body: Value = serde_json::from_str(body).unwrap();
+            // What a poll took in: anything that was heard since it asked has the last word.
+            if body["groupKey"].is_null() {
+                continue;
+            }
             for alert in body["alerts"].as_array().unwrap() {
                 let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
                 let name = format!("{source} {}", text(&alert["labels"]["alertname"]));
