@@ -6,7 +6,7 @@ use super::{Engine, effects};
 use crate::{
     domain::{
         ids::IncidentId,
-        incident::{self, Command, Decision, Env, Incident, Opening, Refusal},
+        incident::{self, Command, Decision, Env, Event, Incident, Opening, Refusal},
         severity::Severity,
     },
     store::{self, Changes, IncidentChange, JobEnd},
@@ -36,12 +36,14 @@ pub struct Along {
     pub job: Option<JobEnd>,
     /// Everything else.
     pub changes: Changes,
+    /// It is this late at least: a clock that is set back meanwhile makes nothing early that was found due.
+    pub not_before: Timestamp,
 }
 
 impl Along {
     /// With the end of a job.
     pub fn job(job: JobEnd) -> Self {
-        Self { job: Some(job), changes: Changes::default() }
+        Self { job: Some(job), ..Self::default() }
     }
 }
 
@@ -56,7 +58,7 @@ impl Engine {
     ) -> Result<Incident, Error> {
         for _ in 0..MAX_RACES {
             let stored = self.store.incident(id).await?.ok_or(Error::NoSuchIncident(id))?;
-            let now = self.now();
+            let now = self.now().max(along.not_before);
             let decision = self.decide(&stored.incident, commands.clone(), now)?;
             let mut changes = along.changes.clone();
             changes.job.clone_from(&along.job);
@@ -119,6 +121,11 @@ pub(super) fn include(
         return;
     }
     effects::add(changes, before, decision, now);
+    let set_back = |event: &Event| match event {
+        Event::SetBack { by_ms } => Some((decision.state.id, *by_ms)),
+        _ => None,
+    };
+    changes.pulled_in.extend(decision.events.iter().filter_map(set_back));
     changes.incidents.push(IncidentChange {
         state: decision.state.clone(),
         version,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::{
     Engine,
@@ -12,7 +12,10 @@ use super::{
     retention::{SIZE_EVERY, SIZE_LOOP},
 };
 use crate::{
-    domain::{ids::IncidentId, incident::Command},
+    domain::{
+        ids::IncidentId,
+        incident::{CLOCK_SLACK, Command},
+    },
     ops::metrics as names,
     store::{self, Again, Changes, Job, JobEnd, NewJob, Repeat},
 };
@@ -26,8 +29,6 @@ const LOOPS: [(&str, Duration); 3] = [
 
 /// Until a loop that this version does not know comes back to us.
 const OF_OTHERS: Duration = Duration::from_mins(1);
-/// Less than this is no clock that was ahead.
-const SLACK: Duration = Duration::from_secs(5);
 /// Incidents set back by one look.
 const MAX_SET_BACK: i64 = 500;
 
@@ -52,7 +53,7 @@ impl Engine {
         let now = self.now();
         let lease = self.store.lease();
         let until = super::deliver::after(now, lease);
-        let latest = super::deliver::after(until, SLACK);
+        let latest = super::deliver::after(until, CLOCK_SLACK);
         let leases = self.store.pull_in_leases(latest, until).await?;
         if leases > 0 {
             tracing::warn!(
@@ -61,26 +62,28 @@ impl Engine {
             );
         }
         for (key, every) in self.loops() {
-            let latest = super::deliver::after(now, every.saturating_add(SLACK));
+            let latest = super::deliver::after(now, every.saturating_add(CLOCK_SLACK));
             if self.store.pull_in_loop(&key, latest, now).await? {
                 tracing::warn!(key, "a loop was planned by a clock that was ahead; it runs now");
             }
         }
-        let after = super::deliver::after(now, SLACK);
-        for (id, at) in self.store.decided_after(after, MAX_SET_BACK).await? {
-            self.set_back(id, at).await?;
+        let after = super::deliver::after(now, CLOCK_SLACK);
+        for (id, _) in self.store.decided_after(after, MAX_SET_BACK).await? {
+            self.set_back(id).await?;
         }
         Ok(())
     }
 
-    async fn set_back(&self, id: IncidentId, at: Timestamp) -> anyhow::Result<()> {
+    async fn set_back(&self, id: IncidentId) -> anyhow::Result<()> {
         let Some(stored) = self.store.incident(id).await? else { return Ok(()) };
         let now = self.now();
-        let by = at.duration_since(now);
-        let Ok(ahead) = Duration::try_from(by) else { return Ok(()) };
+        // As it is now: another replica may have set it back since it was found.
+        let by = stored.incident.changed_at.duration_since(now);
+        let ahead = Duration::try_from(by).ok().filter(|ahead| *ahead > CLOCK_SLACK);
+        let Some(ahead) = ahead else { return Ok(()) };
         let by_ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         let decision = self.decide(&stored.incident, vec![Command::SetBack(ahead)], now)?;
-        let mut changes = Changes { pulled_in: Some((id, by_ms)), ..Changes::default() };
+        let mut changes = Changes::default();
         include(&mut changes, Some(&stored.incident), &decision, Some(stored.version), now);
         tracing::warn!(incident.id = %id, ahead_ms = by_ms, "decided by a clock that was ahead; what it planned comes as much earlier");
         match self.store.commit(changes, now).await {

@@ -248,12 +248,14 @@ impl Engine {
         let id = job.incident.context("a wake-up without an incident")?;
         let mut end = JobEnd { id: job.id, fence: job.fence, again: None };
         let incident = self.store.incident(id).await?.context("its incident is gone")?.incident;
-        if let Some(due) = incident.wake.due().filter(|due| *due > self.now()) {
+        let now = self.now();
+        if let Some(due) = incident.wake.due().filter(|due| *due > now) {
             // Early: the clock was set back, or the wake-up was moved. It must not be lost.
             end.again = Some(Again::later(due, "not due yet"));
             return Ok(self.end_job(end).await?);
         }
-        self.change(id, vec![Command::Wake], Along::job(end)).await?;
+        let along = Along { not_before: now, ..Along::job(end) };
+        self.change(id, vec![Command::Wake], along).await?;
         Ok(())
     }
 }

@@ -52,8 +52,8 @@ pub struct Changes {
     pub jobs: Vec<NewJob>,
     /// Jobs that are not needed any more, by key; running ones are left to end.
     pub cancelled: Vec<String>,
-    /// An incident whose jobs come earlier by so many milliseconds.
-    pub pulled_in: Option<(IncidentId, i64)>,
+    /// Incidents whose jobs come earlier by so many milliseconds.
+    pub pulled_in: Vec<(IncidentId, i64)>,
     /// Named cursors.
     pub cursors: Vec<(String, String)>,
 }
@@ -151,8 +151,8 @@ async fn write(db: &mut Connection, changes: &Changes, now: Timestamp) -> Result
             .execute(&mut *db)
             .await?;
     }
-    if let Some((incident, by)) = changes.pulled_in {
-        ahead::pull_in(db, incident, by, now).await?;
+    for (incident, by) in &changes.pulled_in {
+        ahead::pull_in(db, *incident, *by, now).await?;
     }
     for key in &changes.cancelled {
         jobs::cancel(db, key).await?;

@@ -99,7 +99,7 @@ fn the_exit_code_says_whether_something_is_wrong() {
     let json: serde_json::Value = serde_json::from_slice(&planned.stdout).unwrap();
     assert_eq!(
         (&json["from"], &json["to"], &json["dry_run"]),
-        (&0.into(), &7.into(), &true.into())
+        (&0.into(), &8.into(), &true.into())
     );
     assert_eq!(paramedic(&["check"]).status.code(), Some(1), "still not there");
     assert_eq!(paramedic(&["migrate"]).status.code(), Some(0));

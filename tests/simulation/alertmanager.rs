@@ -31,6 +31,8 @@ pub struct Alert {
     known: bool,
     /// The last word on it that was answered 2xx: it fires.
     pub said: bool,
+    /// It fires, is known and notifies since then.
+    pub clear: Option<Duration>,
     /// Since the last word that it is over, the API said that it fires: it may have been adopted.
     pub shown: bool,
 }
@@ -46,7 +48,7 @@ struct Group {
 
 /// A notification on its way.
 pub struct Notification {
-    pub id: u64,
+    pub ticket: Ticket,
     pub body: Vec<u8>,
     group: String,
     firing: BTreeSet<usize>,
@@ -63,7 +65,25 @@ pub struct Silence {
     ends: Duration,
 }
 
+/// A webhook: which Alertmanager's, and which of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Place of its source in [`SOURCES`].
+    pub source: usize,
+    id: u64,
+}
+
+impl std::fmt::Display for Ticket {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "{} of {}", self.id, SOURCES[self.source])
+    }
+}
+
+/// Each has an Alertmanager of its own, whose alerts have the same labels.
+pub const SOURCES: [&str; 2] = ["default", "other"];
+
 pub struct Alertmanager {
+    pub source: usize,
     pub alerts: Vec<Alert>,
     groups: BTreeMap<String, Group>,
     flights: Vec<Notification>,
@@ -77,10 +97,11 @@ pub struct Alertmanager {
 }
 
 impl Alertmanager {
-    pub fn start(mut rng: Rng, epoch: Timestamp) -> Self {
-        let names = [("ClusterDown", "P0"), ("Slow", "P1"), ("Lag", "P2"), ("Retries", "info")];
+    /// The first one has four names; others have so many of them.
+    pub fn start(source: usize, names: usize, mut rng: Rng, epoch: Timestamp) -> Self {
+        let all = [("ClusterDown", "P0"), ("Slow", "P1"), ("Lag", "P2"), ("Retries", "info")];
         let mut alerts = vec![];
-        for (name, severity) in names {
+        for (name, severity) in all.into_iter().take(names) {
             for instance in 0..rng.between(1, 3) {
                 let labels: BTreeMap<_, _> = [
                     ("alertname", name.to_owned()),
@@ -99,11 +120,13 @@ impl Alertmanager {
                     flips,
                     known: true,
                     said: false,
+                    clear: None,
                     shown: false,
                 });
             }
         }
         Self {
+            source,
             alerts,
             groups: BTreeMap::new(),
             flights: vec![],
@@ -132,9 +155,15 @@ impl Alertmanager {
     }
 
     /// Time passed; what is sent now: number, body, what it says.
-    pub fn step(&mut self, now: Duration) -> Vec<(u64, Vec<u8>, String)> {
+    pub fn step(&mut self, now: Duration) -> Vec<(Ticket, Vec<u8>, String)> {
         self.flip(now);
         self.silences.retain(|silence| silence.ends > now);
+        for index in 0..self.alerts.len() {
+            let is_clear = !self.is_muted(index);
+            let alert = &mut self.alerts[index];
+            let since = alert.clear.unwrap_or(now);
+            alert.clear = (alert.firing && alert.known && is_clear).then_some(since);
+        }
         let due = |group: &Group| group.flush.is_some_and(|at| at <= now);
         let names: Vec<_> =
             self.groups.iter().filter(|(_, g)| due(g)).map(|(n, _)| n.clone()).collect();
@@ -154,7 +183,7 @@ impl Alertmanager {
                 };
                 let (firing, resolved) = (names(&flight.firing), names(&flight.resolved));
                 let says = format!("{} fires [{firing}] over [{resolved}]", flight.group);
-                sent.push((flight.id, flight.body.clone(), says));
+                sent.push((flight.ticket, flight.body.clone(), says));
             }
         }
         sent
@@ -226,11 +255,12 @@ impl Alertmanager {
         }
         self.count += 1;
         let body = self.body(name, &firing, &resolved, now);
-        let (id, group) = (self.count, name.to_owned());
+        let ticket = Ticket { source: self.source, id: self.count };
+        let group = name.to_owned();
         let (deadline, retry) = (now + GROUP_INTERVAL, Some(now));
         self.flights.retain(|flight| flight.group != group);
         self.flights.push(Notification {
-            id,
+            ticket,
             body,
             group,
             firing,
@@ -242,8 +272,8 @@ impl Alertmanager {
     }
 
     /// It has not given up this notification.
-    pub fn waits_for(&self, id: u64) -> bool {
-        self.flights.iter().any(|flight| flight.id == id)
+    pub fn waits_for(&self, ticket: Ticket) -> bool {
+        self.flights.iter().any(|flight| flight.ticket == ticket)
     }
 
     fn forget(&mut self, name: &str, resolved: &BTreeSet<usize>) {
@@ -282,8 +312,9 @@ impl Alertmanager {
     }
 
     /// What a notification was answered; nothing for one that was given up.
-    pub fn answered(&mut self, id: u64, taken: bool, now: Duration) {
-        let Some(place) = self.flights.iter().position(|flight| flight.id == id) else { return };
+    pub fn answered(&mut self, ticket: Ticket, taken: bool, now: Duration) {
+        let place = self.flights.iter().position(|flight| flight.ticket == ticket);
+        let Some(place) = place else { return };
         if !taken {
             let flight = &mut self.flights[place];
             flight.attempt += 1;
@@ -307,6 +338,9 @@ impl Alertmanager {
 
     /// Somebody silences one alert's name.
     pub fn silence(&mut self, now: Duration) -> String {
+        if self.alerts.is_empty() {
+            return "nothing to silence".to_owned();
+        }
         let index = self.rng.index(self.alerts.len());
         let alertname = self.name(index).to_owned();
         let ends = now + Duration::from_secs(self.rng.between(30, 240));

@@ -1,23 +1,38 @@
 //! What must be true, whatever happened. The store keeps a history of its own by triggers, in the order of its commits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
+use jiff::Timestamp;
 use paramedic::{
     domain::{
         ids::IncidentId,
         incident::{Event, Resolution, Wake, fold},
+        severity::Severity,
     },
     store::{Filter, sim::World},
 };
 use serde_json::Value;
 
-use crate::run::Run;
+use crate::{
+    alertmanager::{Alert, Alertmanager, SOURCES},
+    phone::Page,
+    run::Run,
+};
+
+/// A store that took no writes for so long was said to be lost, and its end was said so long after.
+const SAID: Duration = Duration::from_mins(1);
+/// Whom the default policy falls back to.
+const PEOPLE: usize = 2;
 
 /// Triggers that write the history.
-const HISTORY: [&str; 5] = [
+const HISTORY: [&str; 6] = [
     "CREATE TABLE sim_history (seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, number BIGINT NOT NULL, text TEXT NOT NULL)",
-    "CREATE TRIGGER sim_stored AFTER INSERT ON deliveries BEGIN INSERT INTO sim_history (kind, number, text) VALUES ('stored', NEW.id, CAST(NEW.body AS TEXT)); END",
+    "CREATE TRIGGER sim_stored AFTER INSERT ON deliveries BEGIN INSERT INTO sim_history (kind, number, text) VALUES ('stored', NEW.id, NEW.source || ' ' || CAST(NEW.body AS TEXT)); END",
     "CREATE TRIGGER sim_applied AFTER DELETE ON deliveries BEGIN INSERT INTO sim_history (kind, number, text) VALUES ('applied', OLD.id, ''); END",
+    "CREATE TRIGGER sim_undone AFTER UPDATE ON members WHEN json_extract(NEW.member, '$.last_seq') < json_extract(OLD.member, '$.last_seq') BEGIN INSERT INTO sim_history (kind, number, text) VALUES ('undone', json_extract(NEW.member, '$.last_seq'), NEW.member); END",
     "CREATE TRIGGER sim_event AFTER INSERT ON timeline BEGIN INSERT INTO sim_history (kind, number, text) VALUES ('event', NEW.incident_id, NEW.event); END",
     "CREATE TRIGGER sim_claimed AFTER UPDATE ON jobs WHEN NEW.fence > OLD.fence BEGIN INSERT INTO sim_history (kind, number, text) VALUES ('claimed', NEW.fence, NEW.job_key); END",
 ];
@@ -37,6 +52,7 @@ struct History {
     claims: BTreeMap<(String, i64), i64>,
     stored: BTreeMap<i64, String>,
     applied: Vec<(i64, i64)>,
+    undone: Vec<(i64, String)>,
 }
 
 impl History {
@@ -50,6 +66,7 @@ impl History {
             claims: BTreeMap::new(),
             stored: BTreeMap::new(),
             applied: vec![],
+            undone: vec![],
         };
         for (seq, kind, number, text) in rows {
             match kind.as_str() {
@@ -60,7 +77,8 @@ impl History {
                 )),
                 "claimed" => drop(history.claims.insert((text, number), seq)),
                 "stored" => drop(history.stored.insert(number, text)),
-                _ => history.applied.push((seq, number)),
+                "applied" => history.applied.push((seq, number)),
+                _ => history.undone.push((number, text)),
             }
         }
         history
@@ -92,6 +110,13 @@ pub async fn judge(run: &Run) -> Vec<String> {
     late_pages(run, &history, &mut wrong);
     steps(&history, &mut wrong);
     resolutions(&history, &mut wrong);
+    // The last word on an alert is never one of before.
+    let undone = history.undone.iter();
+    wrong.extend(
+        undone.map(|(number, member)| format!("delivery {number} was applied again: {member}")),
+    );
+    outages(run, &mut wrong);
+    urgent(&history, &mut wrong);
     orphans(run, &mut wrong).await;
     wrong
 }
@@ -121,10 +146,12 @@ async fn states(run: &Run, history: &History, wrong: &mut Vec<String>) {
     }
     // One of the last moment is applied in the next.
     let (waiting, oldest) = store.backlog().await.unwrap();
-    let is_late = |at: jiff::Timestamp| store.now().duration_since(at).as_secs() > 10;
+    let is_late = |at: Timestamp| store.now().duration_since(at).as_secs() > 10;
     if oldest.is_some_and(is_late) {
         wrong.push(format!("{waiting} deliveries were never applied"));
     }
+    // What happened as the run ended has its messages on the way.
+    let is_old = |at: &Timestamp| store.now().duration_since(*at).as_secs() > 60;
     let all = Filter { open: None, before: None, limit: 500 };
     for summary in store.incidents(all).await.unwrap() {
         let id: IncidentId = summary.id.parse().unwrap();
@@ -147,10 +174,15 @@ async fn states(run: &Run, history: &History, wrong: &mut Vec<String>) {
         if state.title.starts_with("Paramedic: ") {
             wrong.push(format!("{id} is an alarm: {}", state.title));
         }
+        let card = run.phone.cards.get(&id.to_string());
+        let shown = card.and_then(|card| card["status"].as_str()).unwrap_or("nothing");
+        let changed = timeline.last().is_some_and(|(_, at, _)| !is_old(at));
+        if shown != state.status.word() && !changed {
+            wrong.push(format!("{id} is {}, its card says {shown}", state.status.word()));
+        }
         let round = state.round_number();
         let began = timeline.iter().rev().find(|(_, _, e)| matches!(e, Event::RoundStarted { .. }));
-        // One that began as the run ended has its page on the way.
-        let is_old = began.is_some_and(|(_, at, _)| store.now().duration_since(*at).as_secs() > 60);
+        let began = began.is_some_and(|(_, at, _)| is_old(at));
         let reached = run
             .phone
             .pages
@@ -158,7 +190,7 @@ async fn states(run: &Run, history: &History, wrong: &mut Vec<String>) {
             .any(|page| page.incident == id.to_string() && page.round == round);
         // What is muted has its round once it notifies again.
         let is_muted = matches!(state.wake, Wake::Suppression(_));
-        if state.is_paging(round) && state.firing > 0 && is_old && !reached && !is_muted {
+        if state.is_paging(round) && state.firing > 0 && began && !reached && !is_muted {
             wrong.push(format!(
                 "nobody was paged in round {round} of {id}, which is {}",
                 state.status.word()
@@ -172,22 +204,99 @@ async fn states(run: &Run, history: &History, wrong: &mut Vec<String>) {
     }
 }
 
-/// What fires is what Alertmanager says, and has its open incident.
+/// What fires is what its Alertmanager says, and has its open incident, in its own source.
 async fn members(run: &Run, wrong: &mut Vec<String>) {
-    let known = run.store.firing_members("default").await.unwrap();
-    let placed: BTreeSet<&str> =
-        known.iter().filter(|m| m.is_open).map(|m| m.fingerprint.as_str()).collect();
-    for (index, alert) in run.am.alerts.iter().enumerate() {
-        let name = format!("{}/{}", alert.labels["alertname"], alert.labels["instance"]);
-        let fires = known.iter().any(|m| m.fingerprint == alert.fingerprint);
-        if alert.firing && !run.am.is_muted(index) && !placed.contains(alert.fingerprint.as_str()) {
-            wrong.push(format!("{name} fires and has no open incident"));
+    for am in &run.ams {
+        let known = run.store.firing_members(SOURCES[am.source]).await.unwrap();
+        for alert in &am.alerts {
+            let fires = known.iter().any(|m| m.fingerprint == alert.fingerprint);
+            if fires != alert.said && !(fires && alert.shown) {
+                wrong.push(format!(
+                    "{} fires here: {fires}; Alertmanager's last word: {}",
+                    name(am, alert),
+                    alert.said
+                ));
+            }
         }
-        if fires != alert.said && !(fires && alert.shown) {
-            wrong.push(format!(
-                "{name} fires here: {fires}; Alertmanager's last word: {}",
-                alert.said
-            ));
+    }
+    wrong.extend(not_adopted(run, Duration::ZERO).await);
+}
+
+/// Alerts that have notified for so long, and have no open incident of their source.
+pub async fn not_adopted(run: &Run, long: Duration) -> Vec<String> {
+    let mut missing = vec![];
+    for am in &run.ams {
+        let known = run.store.firing_members(SOURCES[am.source]).await.unwrap();
+        let placed: BTreeSet<&str> =
+            known.iter().filter(|m| m.is_open).map(|m| m.fingerprint.as_str()).collect();
+        let clear =
+            am.alerts.iter().filter(|alert| alert.clear.is_some_and(|at| at + long <= run.now()));
+        let lost = clear.filter(|alert| !placed.contains(alert.fingerprint.as_str()));
+        missing.extend(lost.map(|alert| format!("{} has no open incident", name(am, alert))));
+    }
+    missing
+}
+
+fn name(am: &Alertmanager, alert: &Alert) -> String {
+    let (name, instance) = (&alert.labels["alertname"], &alert.labels["instance"]);
+    format!("{name}/{instance} of {}", SOURCES[am.source])
+}
+
+/// A store that is lost for long is said: by all replicas once, and its end once.
+fn outages(run: &Run, wrong: &mut Vec<String>) {
+    let said = |what: &str| -> Vec<&Page> {
+        let about = |page: &&Page| page.title.contains(what);
+        run.phone.pages.iter().filter(about).collect()
+    };
+    let (lost, back) = (said("its store cannot be reached"), said("its store is back"));
+    let disk = run.disk.lock().unwrap();
+    if run.rates.disk == 0 && disk.outages.is_empty() && !lost.is_empty() {
+        wrong.push("an outage was said that was none".to_owned());
+    }
+    for outage in disk.outages.iter().filter(|outage| outage.to >= outage.from + SAID) {
+        let within = |pages: &[&Page], from, to| {
+            pages.iter().filter(|page| (from..to).contains(&page.at)).count()
+        };
+        // Whoever was sent for is sent for once, although each replica says it.
+        let times = within(&lost, outage.from, outage.to + SAID);
+        if outage.seen_by_all && times > PEOPLE {
+            wrong.push(format!("{outage:?} was said {times} times"));
+        }
+        let cut = |(from, to): &(Duration, Duration)| *from <= outage.to && *to >= outage.from;
+        let is_quiet = run.rates.network == 0 && !run.partitions.iter().any(cut);
+        if is_quiet && outage.seen && times == 0 {
+            wrong.push(format!("{outage:?} was said to nobody"));
+        }
+        let end = outage.to..outage.to + 2 * SAID;
+        if run.deaths.iter().any(|at| (outage.from..end.end).contains(at)) {
+            continue;
+        }
+        let times = within(&back, end.start, end.end);
+        if outage.seen_by_all && times > PEOPLE {
+            wrong.push(format!("the end of {outage:?} was said {times} times"));
+        }
+    }
+}
+
+/// Each P0 has a page of its own, unless it ended first.
+fn urgent(history: &History, wrong: &mut Vec<String>) {
+    let last = history.events.last().map_or(0, |(seq, _, _)| *seq);
+    for (seq, id, event) in &history.events {
+        let Event::Opened { severity: Severity::P0, .. } = event else { continue };
+        let settled = |event: &Event| {
+            matches!(
+                event,
+                Event::Paged(_)
+                    | Event::PageFailed { .. }
+                    | Event::NobodyToPage { .. }
+                    | Event::Suppressed { .. }
+                    | Event::Settling { .. }
+                    | Event::Acknowledged { .. }
+                    | Event::Resolved { .. }
+            )
+        };
+        if !history.of(*id).any(|(_, event)| settled(event)) && *seq + 60 <= last {
+            wrong.push(format!("{id} is a P0 without a page of its own"));
         }
     }
 }
@@ -285,10 +394,16 @@ fn resolutions(history: &History, wrong: &mut Vec<String>) {
     let mut applied = history.applied.iter().peekable();
     for (seq, id, event) in &history.events {
         while let Some((_, delivery)) = applied.next_if(|(at, _)| at < seq) {
-            let body: Value = serde_json::from_str(&history.stored[delivery]).unwrap();
+            let (source, body) = history.stored[delivery].split_once(' ').unwrap();
+            let body: Value = serde_json::from_str(body).unwrap();
+            // What a poll took in: anything that was heard since it asked has the last word.
+            if body["groupKey"].is_null() {
+                continue;
+            }
             for alert in body["alerts"].as_array().unwrap() {
                 let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-                let of = firing.entry(text(&alert["labels"]["alertname"])).or_default();
+                let name = format!("{source} {}", text(&alert["labels"]["alertname"]));
+                let of = firing.entry(name).or_default();
                 let fingerprint = text(&alert["fingerprint"]);
                 if alert["status"] == "firing" {
                     of.insert(fingerprint);
@@ -298,8 +413,8 @@ fn resolutions(history: &History, wrong: &mut Vec<String>) {
             }
         }
         match event {
-            Event::Opened { labels, .. } => {
-                names.insert(*id, labels.get("alertname").cloned().unwrap_or_default());
+            Event::Opened { source, labels, .. } => {
+                names.insert(*id, format!("{source} {}", labels["alertname"]));
             }
             Event::Resolved { how: Resolution::AllResolved, .. } => {
                 let still = firing.get(&names[id]).filter(|still| !still.is_empty());

@@ -29,14 +29,19 @@ use paramedic::{
     store::{Job, Settings, Store, sim::World},
 };
 
-use crate::run::EPOCH;
+use crate::{
+    alertmanager::{SOURCES, Ticket},
+    run::EPOCH,
+};
 
 const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const CONFIG: &str = "
 default_policy: data
 webhook: { secret: { env: HOOK } }
 channels: { ops: { webhook: 'http://phone.sim/ops' } }
-sources: { default: { receiver: paramedic, alertmanagers: ['http://am.sim'] } }
+sources:
+  default: { receiver: paramedic, alertmanagers: ['http://default.sim'] }
+  other: { receiver: paramedic, alertmanagers: ['http://other.sim'] }
 ";
 const ONCALL: &str = "
 people:
@@ -130,7 +135,9 @@ pub enum Done {
     Claimed(Vec<Job>),
     Ran,
     /// A webhook, answered 2xx or not.
-    Took(u64, bool),
+    Took(Ticket, bool),
+    /// It ended in good order.
+    Ended,
     /// A person's ack went through, or not.
     Acked(String),
 }
@@ -144,8 +151,10 @@ pub enum Role {
     Apply,
     Claim(usize),
     Job,
-    Intake(u64),
+    Intake(Ticket),
     Person,
+    /// The last thing that a process does.
+    End,
 }
 
 /// Wakes by raising a flag.
@@ -191,6 +200,10 @@ pub struct Replica {
     pub actors: Vec<Actor>,
     /// It stands still until then.
     pub frozen: Duration,
+    /// It ends in good order, and then at the latest.
+    drains: Option<Duration>,
+    /// It runs since then without a pause.
+    pub steady: Duration,
     /// It does not look for work before.
     pub looks: Duration,
     /// It looks for work although nothing seems due.
@@ -208,6 +221,8 @@ impl Replica {
             engine: None,
             actors: vec![],
             frozen: zero,
+            drains: None,
+            steady: zero,
             looks: zero,
             must_look: false,
             starts: zero,
@@ -231,7 +246,8 @@ impl Replica {
     }
 
     /// It lives.
-    pub fn lives(&mut self, engine: Engine) {
+    pub fn lives(&mut self, engine: Engine, now: Duration) {
+        self.steady = now;
         let watcher = Watcher::new(&engine);
         let watch = async move {
             watcher.watch().await;
@@ -250,18 +266,45 @@ impl Replica {
         self.engine = Some(engine);
     }
 
+    /// From now on it takes nothing new, and ends when it has nothing left to do, or then.
+    pub fn drain(&mut self, until: Duration) {
+        self.drains = Some(until);
+    }
+
+    /// True while it takes requests and looks for work.
+    pub fn is_up(&self, now: Duration) -> bool {
+        self.engine.is_some() && self.frozen <= now && self.drains.is_none()
+    }
+
+    /// The last step of an end in good order, once its time has come.
+    pub fn end(&mut self, now: Duration) {
+        let Some(until) = self.drains else { return };
+        let idle = |actor: &Actor| matches!(actor.role, Role::Watch | Role::Clock);
+        let is_over = now >= until || self.actors.iter().all(idle);
+        let Some(engine) = self.engine.clone().filter(|_| is_over && !self.has(Role::End)) else {
+            return;
+        };
+        let end = async move {
+            // If it fails, turns end by themselves.
+            drop(engine.store.end_turns(&engine.owner).await);
+            Done::Ended
+        };
+        self.actors.push(Actor::new(Role::End, "end".to_owned(), end));
+    }
+
     /// Dies at once; the webhooks that it held.
-    pub fn die(&mut self) -> Vec<u64> {
-        self.engine = None;
+    pub fn die(&mut self) -> Vec<Ticket> {
+        (self.engine, self.drains) = (None, None);
         let held = self.actors.drain(..).filter_map(|actor| match actor.role {
-            Role::Intake(id) => Some(id),
+            Role::Intake(ticket) => Some(ticket),
             Role::Start
             | Role::Watch
             | Role::Clock
             | Role::Apply
             | Role::Claim(_)
             | Role::Job
-            | Role::Person => None,
+            | Role::Person
+            | Role::End => None,
         });
         held.collect()
     }
@@ -294,14 +337,15 @@ impl Replica {
         self.actors.push(actor);
     }
 
-    pub fn take_in(&mut self, id: u64, body: Vec<u8>) {
+    pub fn take_in(&mut self, ticket: Ticket, body: Vec<u8>) {
         let Some(engine) = self.engine.clone() else { return };
         let take = async move {
-            let taken = engine.check_backlog().await.is_ok()
-                && engine.take_in("default".to_owned(), body).await.is_ok();
-            Done::Took(id, taken)
+            let source = SOURCES[ticket.source].to_owned();
+            let taken =
+                engine.check_backlog().await.is_ok() && engine.take_in(source, body).await.is_ok();
+            Done::Took(ticket, taken)
         };
-        self.actors.push(Actor::new(Role::Intake(id), format!("webhook {id}"), take));
+        self.actors.push(Actor::new(Role::Intake(ticket), format!("webhook {ticket}"), take));
     }
 
     pub fn ack(&mut self, incident: IncidentId, round: i64, person: &str) {

@@ -20,7 +20,7 @@ use paramedic::{
 };
 
 use crate::{
-    alertmanager::Alertmanager,
+    alertmanager::{Alertmanager, SOURCES},
     clocks::Clocks,
     network::Network,
     oracle,
@@ -37,6 +37,12 @@ pub const EPOCH: &str = "2026-11-23T03:00:00Z";
 const CHAOS: Duration = Duration::from_mins(12);
 /// How long the world is left alone afterwards.
 const QUIET: Duration = Duration::from_mins(14);
+/// Between two replacements of a process in peace.
+const UPGRADES: Duration = Duration::from_mins(4);
+/// Two polls of Alertmanager, and what they need: by then what notifies has its incident.
+const ADOPTED: Duration = Duration::from_secs(200);
+/// Between two looks for that.
+const LOOKS: Duration = Duration::from_mins(1);
 /// Polls at one instant, at most.
 const POLLS: usize = 20_000;
 
@@ -60,7 +66,16 @@ pub struct Run {
     pub disk: Arc<Mutex<Disk>>,
     pub replicas: Vec<Replica>,
     pub network: Network,
-    pub am: Alertmanager,
+    pub ams: Vec<Alertmanager>,
+    /// When processes died or ended.
+    pub deaths: Vec<Duration>,
+    /// From when to when the network carried nothing.
+    pub partitions: Vec<(Duration, Duration)>,
+    /// The last time that something was wrong, and the last look at what must be right after a while without that.
+    troubled: Duration,
+    calm: Duration,
+    faults: u64,
+    wrong: Vec<String>,
     pub phone: Phone,
     people: BTreeMap<(Duration, u64), Page>,
     pub trace: Trace,
@@ -96,7 +111,7 @@ impl Run {
         // A file has one process, and its time; a server has replicas, and a time of its own.
         let is_file = rng.chance(2_000);
         let replicas = if is_file { 1 } else { usize::try_from(rng.between(1, 3)).unwrap() };
-        let mut clocks = Clocks::new(epoch, replicas, rates.drift, &mut rng);
+        let clocks = Clocks::new(epoch, replicas, rates.drift, &mut rng);
         let name = format!("{seed}-{:?}", std::thread::current().id());
         let kind = if is_file { Kind::File } else { Kind::Server(clocks.server().clone()) };
         let world = World::of(kind, &name, tasks).await.unwrap();
@@ -110,11 +125,19 @@ impl Run {
         let disk = Arc::new(Mutex::new(Disk::new(rates.disk)));
         let (mut of_disk, told) = (rng.fork(), Arc::clone(&disk));
         world.plan(move |_| told.lock().unwrap().fault(&mut of_disk));
-        // From here on it is set.
-        clocks.advance(Duration::ZERO);
+        let names = if rng.chance(5_000) { 2 } else { 0 };
+        let ams = [(0, 4), (1, names)];
+        let ams = ams.map(|(source, names)| Alertmanager::start(source, names, rng.fork(), epoch));
+        let ams = ams.into_iter().collect();
         Self {
             replicas: (0..replicas).map(Replica::new).collect(),
-            am: Alertmanager::start(rng.fork(), epoch),
+            ams,
+            deaths: vec![],
+            partitions: vec![],
+            troubled: Duration::ZERO,
+            calm: Duration::ZERO,
+            faults: 0,
+            wrong: vec![],
             rates,
             clocks,
             world,
@@ -138,22 +161,50 @@ impl Run {
 
     /// Chaos, then peace; what went wrong with the driving itself.
     async fn drive(&mut self) -> Vec<String> {
+        let (mut upgrades, mut next) = (CHAOS + UPGRADES, 0);
         while self.now() < CHAOS + QUIET {
             if self.chaos && self.now() >= CHAOS {
                 self.make_peace();
             }
+            if !self.chaos && self.now() >= upgrades {
+                self.replace(next % self.replicas.len());
+                (upgrades, next) = (upgrades + UPGRADES, next + 1);
+            }
             if let Err(why) = self.instant().await {
                 return vec![why];
             }
+            self.look_if_calm().await;
             self.advance().await;
         }
-        vec![]
+        std::mem::take(&mut self.wrong)
+    }
+
+    /// What must hold whenever nothing went wrong for a while.
+    async fn look_if_calm(&mut self) {
+        let now = self.now();
+        let faults = self.trace.faults + self.disk.lock().unwrap().played;
+        let is_calm = faults == self.faults
+            && self.replicas.iter().any(|replica| replica.is_up(now))
+            && !self.disk.lock().unwrap().is_full()
+            && self.network.state().partition <= now
+            && self.world.stalling() == 0;
+        self.faults = faults;
+        if !is_calm {
+            self.troubled = now;
+        }
+        if now < self.troubled + ADOPTED || now < self.calm + LOOKS {
+            return;
+        }
+        self.calm = now;
+        let missing = oracle::not_adopted(self, ADOPTED).await;
+        self.wrong.extend(missing.into_iter().map(|what| format!("{what} (at {now:?})")));
     }
 
     fn make_peace(&mut self) {
         self.trace.note("peace");
-        (self.chaos, self.am.lively) = (false, false);
-        self.disk.lock().unwrap().heal();
+        self.chaos = false;
+        self.ams.iter_mut().for_each(|am| am.lively = false);
+        self.disk.lock().unwrap().heal(self.now(), &self.replicas);
         let mut network = self.network.state();
         (network.rate, network.partition) = (0, Duration::ZERO);
         drop(network);
@@ -161,8 +212,8 @@ impl Run {
         self.clocks.make_right();
         let now = self.now();
         for replica in &mut self.replicas {
-            (replica.frozen, replica.starts, replica.must_look) =
-                (now, replica.starts.min(now), true);
+            (replica.frozen, replica.starts) = (now, replica.starts.min(now));
+            (replica.steady, replica.must_look) = (replica.steady.min(now), true);
         }
     }
 
@@ -178,6 +229,7 @@ impl Run {
             if replica.is_dead() && replica.starts <= now {
                 replica.start(self.plan, self.clocks.replica(replica.number), &self.name);
             }
+            replica.end(now);
         }
         self.look_for_work().await;
         for _ in 0..POLLS {
@@ -224,7 +276,7 @@ impl Run {
         match done {
             Done::Started(Some(engine)) => {
                 self.trace.note(&format!("r{r} {name} started"));
-                self.replicas[r].lives(*engine);
+                self.replicas[r].lives(*engine, now);
             }
             Done::Started(None) => self.replicas[r].starts = now + Duration::from_secs(1),
             Done::Applied => {}
@@ -241,10 +293,15 @@ impl Run {
                 }
             }
             Done::Ran => self.trace.note(&format!("r{r} ran {name}")),
-            Done::Took(id, taken) => {
-                self.trace
-                    .note(&format!("r{r} webhook {id}: {}", if taken { "200" } else { "503" }));
-                self.am.answered(id, taken, now);
+            Done::Took(ticket, taken) => {
+                let answer = if taken { "200" } else { "503" };
+                self.trace.note(&format!("r{r} webhook {ticket}: {answer}"));
+                self.ams[ticket.source].answered(ticket, taken, now);
+            }
+            Done::Ended => {
+                self.trace.note(&format!("r{r} ended"));
+                let starts = now + Duration::from_secs(self.rng.between(1, 10));
+                self.die(r, starts);
             }
             Done::Acked(said) => self.trace.note(&format!("r{r} {name}: {said}")),
         }
@@ -253,44 +310,43 @@ impl Run {
     /// Alertmanager, the network, people.
     fn outside(&mut self) {
         let now = self.now();
-        let sent = self.am.step(now);
+        let sent: Vec<_> = self.ams.iter_mut().flat_map(|am| am.step(now)).collect();
         // Alertmanager hangs up on what it gave up, and the server drops the request.
         for replica in &mut self.replicas {
             replica.actors.retain(|actor| match actor.role {
-                Role::Intake(id) => self.am.waits_for(id),
+                Role::Intake(ticket) => self.ams[ticket.source].waits_for(ticket),
                 Role::Start
                 | Role::Watch
                 | Role::Clock
                 | Role::Apply
                 | Role::Claim(_)
                 | Role::Job
-                | Role::Person => true,
+                | Role::Person
+                | Role::End => true,
             });
         }
-        for (id, body, says) in sent {
-            let alive: Vec<usize> = self
-                .replicas
-                .iter()
-                .filter(|r| r.engine.is_some() && r.frozen <= now)
-                .map(|r| r.number)
-                .collect();
+        for (ticket, body, says) in sent {
+            let up: Vec<usize> =
+                self.replicas.iter().filter(|r| r.is_up(now)).map(|r| r.number).collect();
             let lost = self.chaos && self.rng.chance(self.network.state().rate / 2);
-            if lost || alive.is_empty() {
-                self.trace.note(&format!("webhook {id} finds nobody"));
-                self.am.answered(id, false, now);
+            if lost || up.is_empty() {
+                self.trace.note(&format!("webhook {ticket} finds nobody"));
+                self.ams[ticket.source].answered(ticket, false, now);
                 continue;
             }
-            let r = alive[self.rng.index(alive.len())];
-            self.trace.note(&format!("webhook {id} to r{r}: {says}"));
-            self.replicas[r].take_in(id, body);
+            let r = up[self.rng.index(up.len())];
+            self.trace.note(&format!("webhook {ticket} to r{r}: {says}"));
+            self.replicas[r].take_in(ticket, body);
         }
-        let (am, phone, trace, rng, people) =
-            (&mut self.am, &mut self.phone, &mut self.trace, &mut self.rng, &mut self.people);
+        let (ams, phone, trace, rng, people) =
+            (&mut self.ams, &mut self.phone, &mut self.trace, &mut self.rng, &mut self.people);
         self.network.carry(now, |request| {
-            if request.url.host_str() == Some("am.sim") {
-                return am.answer(request);
+            let host = request.url.host_str().unwrap_or_default();
+            let source = SOURCES.iter().position(|source| host == format!("{source}.sim"));
+            if let Some(source) = source {
+                return ams[source].answer(request);
             }
-            let (answer, page) = phone.receive(request);
+            let (answer, page) = phone.receive(request, now);
             if let Some(page) = page {
                 trace.note(&format!(
                     "{} is paged: {} round {} {}",
@@ -317,7 +373,7 @@ impl Run {
         let waiting = self.store.backlog().await.unwrap().0 > 0;
         let is_due = self.next_due().await.is_some_and(|due| due <= now);
         for replica in &mut self.replicas {
-            if replica.engine.is_none() || replica.frozen > now || replica.looks > now {
+            if !replica.is_up(now) || replica.looks > now {
                 continue;
             }
             replica.looks = now + Duration::from_millis(self.rng.between(50, 1_000));
@@ -345,13 +401,9 @@ impl Run {
         let busy = self.replicas.iter().any(|r| r.actors.iter().any(|a| !idle(a.role)));
         let due = self.next_due().await.map(|due| due.max(now + Duration::from_millis(100)));
         let dead = self.replicas.iter().filter(|r| r.is_dead()).map(|r| r.starts);
-        let outside = [
-            self.network.next(),
-            self.am.next(),
-            due,
-            self.people.keys().next().map(|(at, _)| *at),
-        ];
-        let next = outside.into_iter().flatten().chain(dead).min().unwrap_or(now);
+        let outside = [self.network.next(), due, self.people.keys().next().map(|(at, _)| *at)];
+        let outside = outside.into_iter().chain(self.ams.iter().map(Alertmanager::next));
+        let next = outside.flatten().chain(dead).min().unwrap_or(now);
         let most = if busy { self.rng.between(50, 500) } else { self.rng.between(1_000, 5_000) };
         let step =
             next.saturating_sub(now).clamp(Duration::from_millis(10), Duration::from_millis(most));

@@ -4,17 +4,27 @@ use std::time::Duration;
 
 use paramedic::store::sim::Fault;
 
-use crate::{replica::Role, rng::Rng, run::Run};
+use crate::{
+    alertmanager::SOURCES,
+    replica::{Replica, Role},
+    rng::Rng,
+    run::Run,
+};
+
+/// What a process that is told to end has for what it does.
+const GRACE: Duration = Duration::from_secs(20);
 
 /// In 10 000 chances each, if not said otherwise.
 pub struct Rates {
     pub kill: u64,
     pub freeze: u64,
-    /// In the middle of a job.
+    /// In the middle of a job; four times as often of a delivery, which takes fewer steps.
     pub halt: u64,
     pub early: u64,
     pub outage: u64,
     pub silence: u64,
+    /// A process is replaced in good order.
+    pub upgrade: u64,
     /// A clock is set.
     pub clock: u64,
     /// What a clock gains or loses in a second, at most, microseconds.
@@ -33,6 +43,7 @@ impl Rates {
             early: level(2_000),
             outage: level(30),
             silence: level(60),
+            upgrade: level(20),
             clock: level(40),
             drift: level(5_000),
             network: level(3_000),
@@ -41,26 +52,59 @@ impl Rates {
     }
 }
 
+/// A time in which the store took no writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Outage {
+    pub from: Duration,
+    pub to: Duration,
+    /// Some replica saw all of it, and of the time before.
+    pub seen: bool,
+    /// All replicas did, and the store had been in order for a while.
+    pub seen_by_all: bool,
+}
+
 /// Faults of the store, in 10 000 writes, and until when it takes none.
 pub struct Disk {
     rate: u64,
-    full: bool,
+    full: Option<Duration>,
     again: Duration,
     pub played: u64,
+    pub outages: Vec<Outage>,
 }
+
+/// A replica knows the store's generation after so long.
+const LEARNS: Duration = Duration::from_secs(20);
 
 impl Disk {
     pub fn new(rate: u64) -> Self {
-        Self { rate, full: false, again: Duration::ZERO, played: 0 }
+        Self { rate, full: None, again: Duration::ZERO, played: 0, outages: vec![] }
     }
 
     /// Nothing goes wrong any more.
-    pub fn heal(&mut self) {
-        (self.rate, self.full) = (0, false);
+    pub fn heal(&mut self, now: Duration, replicas: &[Replica]) {
+        self.rate = 0;
+        self.takes_writes(now, replicas);
+    }
+
+    /// True while it takes no writes.
+    pub fn is_full(&self) -> bool {
+        self.full.is_some()
+    }
+
+    fn takes_writes(&mut self, now: Duration, replicas: &[Replica]) {
+        let Some(from) = self.full.take() else { return };
+        let saw = |replica: &Replica| replica.is_up(now) && replica.steady + LEARNS <= from;
+        let before = self.outages.last().map_or(Duration::ZERO, |outage| outage.to);
+        self.outages.push(Outage {
+            from,
+            to: now,
+            seen: replicas.iter().any(saw),
+            seen_by_all: replicas.iter().all(saw) && before + Duration::from_mins(1) <= from,
+        });
     }
 
     pub fn fault(&mut self, rng: &mut Rng) -> Option<Fault> {
-        if self.full {
+        if self.full.is_some() {
             self.played += 1;
             return Some(Fault::Full);
         }
@@ -85,13 +129,14 @@ impl Run {
     pub fn strikes(&mut self, r: usize, role: Role) -> bool {
         let (kills, halts) = match role {
             Role::Job => (3_000, self.rates.halt),
-            Role::Apply => (1_000, self.rates.freeze * 2 / 5),
+            Role::Apply => (1_000, self.rates.halt * 4),
             Role::Start
             | Role::Watch
             | Role::Clock
             | Role::Claim(_)
             | Role::Intake(_)
-            | Role::Person => (1_000, 0),
+            | Role::Person
+            | Role::End => (1_000, 0),
         };
         if self.rng.chance(self.rates.kill) && self.rng.chance(kills) {
             self.kill(r);
@@ -106,17 +151,36 @@ impl Run {
     pub fn kill(&mut self, r: usize) {
         let now = self.now();
         self.trace.fault(&format!("r{r} KILLED"));
-        for id in self.replicas[r].die() {
-            self.am.answered(id, false, now);
+        let starts = now + Duration::from_millis(self.rng.between(10, 40_000));
+        self.die(r, starts);
+    }
+
+    /// It is gone, and whoever waited for it sees the connection break.
+    pub fn die(&mut self, r: usize, starts: Duration) {
+        let now = self.now();
+        for ticket in self.replicas[r].die() {
+            self.ams[ticket.source].answered(ticket, false, now);
         }
-        self.replicas[r].starts = now + Duration::from_millis(self.rng.between(10, 40_000));
+        self.replicas[r].starts = starts;
+        self.deaths.push(now);
+    }
+
+    /// It is told to end, and another process takes its place.
+    pub fn replace(&mut self, r: usize) {
+        if self.replicas[r].engine.is_some() {
+            self.trace.note(&format!("r{r} is to end"));
+            let until = self.now() + GRACE;
+            self.replicas[r].drain(until);
+        }
     }
 
     /// It stands still, in the middle of whatever it does.
     fn freeze(&mut self, r: usize) {
         let long = Duration::from_millis(self.rng.between(500, 60_000));
         self.trace.fault(&format!("r{r} FROZEN for {long:?}"));
-        self.replicas[r].frozen = self.now() + long;
+        let replica = &mut self.replicas[r];
+        replica.frozen = self.clocks.now() + long;
+        replica.steady = replica.steady.max(replica.frozen);
     }
 
     /// What goes wrong now, besides kills.
@@ -126,13 +190,17 @@ impl Run {
         if self.rng.chance(self.rates.freeze) {
             self.freeze(r);
         }
+        if self.rng.chance(self.rates.upgrade) {
+            self.replace(r);
+        }
+        let am = self.rng.index(self.ams.len());
         if self.rng.chance(self.rates.silence) {
-            let said = self.am.silence(now);
+            let said = self.ams[am].silence(now);
             self.trace.note(&said);
         }
         if self.rng.chance(self.rates.silence / 20) {
-            self.trace.fault("ALERTMANAGER restarts with nothing");
-            self.am.restart(now);
+            self.trace.fault(&format!("ALERTMANAGER {} restarts with nothing", SOURCES[am]));
+            self.ams[am].restart(now);
         }
         if self.rng.chance(self.rates.clock) {
             let said = self.clocks.set(&mut self.rng);
@@ -141,18 +209,19 @@ impl Run {
             self.replicas.iter_mut().for_each(|replica| replica.must_look = true);
         }
         let mut disk = self.disk.lock().unwrap();
-        if disk.full && now >= disk.again {
-            disk.full = false;
+        if disk.is_full() && now >= disk.again {
+            disk.takes_writes(now, &self.replicas);
             self.trace.note("the store takes writes again");
         } else if self.rng.chance(self.rates.outage) {
-            disk.full = true;
-            disk.again = now + Duration::from_millis(self.rng.between(1_000, 90_000));
+            disk.full.get_or_insert(now);
+            disk.again = now + Duration::from_millis(self.rng.between(1_000, 150_000));
             self.trace.fault("THE STORE IS FULL");
         }
         drop(disk);
         if self.rng.chance(self.rates.outage) {
             let long = Duration::from_millis(self.rng.between(500, 40_000));
             self.network.state().partition = now + long;
+            self.partitions.push((now, now + long));
             self.trace.fault(&format!("PARTITION for {long:?}"));
         }
         if self.world.stalling() > 0 && self.rng.chance(1_000) {

@@ -15,6 +15,7 @@ pub fn fold(state: Option<Incident>, id: IncidentId, at: Timestamp, event: &Even
     let mut state = state.unwrap_or_else(|| blank(id, at));
     state.seq += 1;
     state.format = state.format.max(FORMAT);
+    state.changed_at = at;
     apply(&mut state, at, event);
     if let Some(text) = show::line(event) {
         if state.lines.len() == MAX_LINES {
@@ -70,6 +71,7 @@ fn blank(id: IncidentId, at: Timestamp) -> Incident {
         verdicts: vec![],
         caveats: vec![],
         lines: vec![],
+        changed_at: at,
         seq: 0,
         format: FORMAT,
         newer: BTreeMap::new(),

@@ -18,7 +18,10 @@ pub mod storm;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -207,6 +210,8 @@ pub struct Line {
     pub text: String,
 }
 
+/// A last event that is less ahead than this was decided by no clock that was ahead.
+pub const CLOCK_SLACK: Duration = Duration::from_secs(5);
 /// Most history lines kept in the state; the timeline keeps all.
 pub const MAX_LINES: usize = 40;
 /// Most targets, caveats, channels and verdicts kept in the state.
@@ -310,6 +315,9 @@ pub struct Incident {
     pub caveats: Vec<String>,
     /// Newest last.
     pub lines: Vec<Line>,
+    /// When the last event was decided.
+    #[serde(default)]
+    pub changed_at: Timestamp,
     /// Number of the last event.
     pub seq: i64,
     /// The highest [`FORMAT`] of those who wrote it.

@@ -67,6 +67,18 @@ async fn a_clock_that_was_behind_and_is_set_right_loses_nothing() {
 }
 
 #[tokio::test]
+async fn what_happens_before_the_clock_is_looked_at_hides_nothing() {
+    let rig = opened_ahead(SignedDuration::from_hours(2)).await;
+    alert(&rig.app, "firing", &[("severity", "critical"), ("instance", "b")], 0).await;
+    rig.app.engine.check_clock().await.unwrap();
+    rig.live(315).await;
+    assert_eq!(rig.pages(RAJ), 1, "{}", history(&rig.app, 1).await);
+    let said = history(&rig.app, 1).await;
+    assert_eq!(said.matches("our clock was ahead").count(), 1, "once is enough: {said}");
+    assert_sound(&rig.app).await;
+}
+
+#[tokio::test]
 async fn a_job_whose_worker_died_while_the_clock_was_ahead_is_taken_over() {
     let rig = Rig::new().await;
     let right: Timestamp = rig.app.engine.now();

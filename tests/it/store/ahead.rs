@@ -31,7 +31,7 @@ async fn incidents_decided_by_a_clock_that_was_ahead_are_found_and_their_jobs_co
     assert_eq!(found, [(IncidentId(2), ahead)]);
     let due = ahead + SignedDuration::from_mins(2);
     let job = NewJob { incident: Some(IncidentId(2)), due, ..shop.job("later", Repeat::Keep) };
-    let pulled_in = Some((IncidentId(2), 3_600_000));
+    let pulled_in = vec![(IncidentId(2), 3_600_000)];
     shop.commit(Changes { jobs: vec![job], ..Changes::default() }).await.unwrap();
     shop.commit(Changes { pulled_in, ..Changes::default() }).await.unwrap();
     assert_eq!(

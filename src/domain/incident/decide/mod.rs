@@ -9,8 +9,8 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Command, Env, Event, Incident, NoWake, Observation, Opening, Refusal, Resolution, RunEnd, Wake,
-    Who, fold,
+    CLOCK_SLACK, Command, Env, Event, Incident, NoWake, Observation, Opening, Refusal, Resolution,
+    RunEnd, Wake, Who, fold,
 };
 use crate::domain::{
     ids::IncidentId,
@@ -41,6 +41,9 @@ const REMIND_BEFORE: Duration = Duration::from_mins(10);
 /// Decides a command. `state` is `None` exactly when the command opens the incident.
 pub fn decide(state: &Incident, command: Command, env: &Env<'_>) -> Result<Decision, Refusal> {
     let mut now = Deciding { state: state.clone(), events: vec![], env };
+    if !matches!(command, Command::SetBack(_)) {
+        now.set_back();
+    }
     now.command(command)?;
     Ok(Decision { state: now.state, events: now.events })
 }
@@ -88,6 +91,16 @@ impl<'a> Deciding<'a> {
 
     fn after(&self, duration: Duration) -> Timestamp {
         later(self.env.now, duration)
+    }
+
+    /// What a clock planned that was ahead comes as much earlier, before anything else is decided: a later event would hide
+    /// that the earlier ones lie in the future.
+    fn set_back(&mut self) {
+        let ahead = Duration::try_from(self.state.changed_at.duration_since(self.env.now));
+        if let Some(by) = ahead.ok().filter(|by| *by > CLOCK_SLACK) {
+            let by_ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+            self.push(Event::SetBack { by_ms });
+        }
     }
 
     fn command(&mut self, command: Command) -> Result<(), Refusal> {
