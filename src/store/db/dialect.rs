@@ -28,9 +28,14 @@ pub const SIZE_OF_ROWS: &str = "SELECT CAST(sum(100 + bytes) AS BIGINT) FROM (\
 // Words in braces: rows that another process is about to change are left alone (`{skip locked}`; SQLite has one writer), the
 // texts of the JSON array in `$4` as a table (`{texts of $4}`), and two types (`{bytes}`, `{timestamp}`).
 
-/// Our SQL as SQLite takes it: to it `$1` is a name, and `?1` a place.
+/// Our SQL as SQLite takes it: to it `$1` is a name, and `?1` a place. A `$` of a JSON path stays.
 pub fn sqlite(sql: &str) -> String {
-    let sql = sql.replace('$', "?");
+    let mut parts = sql.split('$');
+    let first = parts.next().unwrap_or_default().to_owned();
+    let sql = parts.fold(first, |sql, part| {
+        let place = part.starts_with(|c: char| c.is_ascii_digit());
+        sql + if place { "?" } else { "$" } + part
+    });
     if !sql.contains('{') {
         return sql;
     }
@@ -144,4 +149,16 @@ pub async fn is_new(db: &mut Connection) -> Result<bool> {
         Connection::Postgres(_) => "SELECT count(to_regclass('_sqlx_migrations'))",
     };
     query(sql).one::<(i64,)>(db).await.map(|(count,)| count == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_place_is_written_as_each_database_takes_it_and_a_json_path_stays() {
+        let ours = "SELECT json_extract(state, '$.id') FROM t WHERE a = $1 AND b IN ({texts of $12}) {skip locked}";
+        let sqlite = "SELECT json_extract(state, '$.id') FROM t WHERE a = ?1 AND b IN (SELECT value FROM json_each(?12)) ";
+        assert_eq!(super::sqlite(ours), sqlite);
+        let postgres = "SELECT json_extract(state, '$.id') FROM t WHERE a = $1 AND b IN (SELECT value FROM json_array_elements_text($12::json)) FOR UPDATE SKIP LOCKED";
+        assert_eq!(super::postgres(ours), postgres);
+    }
 }

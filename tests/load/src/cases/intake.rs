@@ -32,12 +32,14 @@ pub async fn measure(bench: &Bench, report: &mut Report) {
         if bench.quick && connections == 1 {
             continue;
         }
-        let (mut ours, mut floors) = (vec![], vec![]);
+        let (mut ours, mut floors, mut nothing) = (vec![], vec![], vec![]);
         for _ in 0..bench.times() {
             let place = folder();
             let floor = Floor::start(place.path()).await;
             floors
                 .push(load(&floor.process, &floor.target, alerts, connections).await.0.per_second);
+            let undurable = Load { path: "/floor", ..floor.target.clone() };
+            nothing.push(load(&floor.process, &undurable, alerts, connections).await.0.per_second);
             drop(floor);
             let (setup, _folder) = bench.setup(&sink.address);
             ours.push(product(&setup, alerts, connections).await);
@@ -55,6 +57,7 @@ pub async fn measure(bench: &Bench, report: &mut Report) {
             median(floors),
             target,
         );
+        report.say(format!("floor that stores nothing, {shape}"), median(nothing), "/s");
         report.say(format!("answer, p99, {shape}"), of(|m| m.p99), "ms");
         report.say(
             format!("CPU per alert, intake and what it starts, {shape}"),
