@@ -195,7 +195,7 @@ impl Engine {
     /// Sets a delivery aside and says so, in one transaction.
     pub(super) async fn set_aside(&self, delivery: &Delivery, reason: &str) -> anyhow::Result<()> {
         let progress = Progress::Poisoned(delivery.id);
-        let changes = Changes { delivery: Some(progress), ..Changes::default() };
+        let changes = Changes { deliveries: vec![progress], ..Changes::default() };
         self.commit_with(&Alarm::poisoned(delivery, reason), &changes).await
     }
 

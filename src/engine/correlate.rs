@@ -1,48 +1,45 @@
 //! Stored deliveries become changes of incidents, in the order they arrived.
 //!
 //! One delivery is applied in transactions of at most 500 alerts, each with the cursor it moves; a crash in between
-//! repeats nothing. A delivery that fails three times is set aside, its alerts are paged as they are, and the next one goes on.
+//! repeats nothing. Small ones that wait together share a transaction as long as they change different incidents. A delivery that fails three times is set aside, its alerts are paged as they are, and the next one goes on.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod groups;
+mod read;
+
+use std::collections::BTreeSet;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::{Engine, Source, alarm::Alarm, change::include, heartbeats, teams::Said};
+pub use self::read::prepared;
+use self::{
+    groups::{Group, Groups},
+    read::Read,
+};
+use super::{Engine, alarm::Alarm, change::include, teams::Said};
 use crate::{
     domain::{
-        alert::{self, Alert, Envelope, Labels, Rejected, Status},
-        ids::IncidentId,
+        alert::{Alert, Envelope, Labels, Rejected, Status},
         incident::{
             self, Command, Decision, Env, Incident, Observation, Opening, Routing,
-            correlate::{self, Change, Member},
+            correlate::{self, Change},
         },
-        redact,
     },
-    store::{self, Changes, Delivery, Progress, Stored, deliveries::MAX_ATTEMPTS},
+    store::{self, Changes, Delivery, Progress, deliveries::MAX_ATTEMPTS},
 };
 
 /// Alerts per transaction.
 const BATCH: usize = 500;
+/// Deliveries per transaction.
+const TOGETHER: usize = 32;
 
-/// Changes of one incident within a batch.
-struct Group {
-    id: IncidentId,
-    stored: Option<Stored>,
-    first: Alert,
-    key: String,
-    /// What the card must say of how it was grouped.
-    note: Option<&'static str>,
-    changes: Vec<(Alert, Change)>,
-    /// By identity: what the store knows, and what will be.
-    members: BTreeMap<String, (Option<Member>, Member)>,
-}
-
-/// A batch's groups, and where each alert's identity went: an alert may come twice in one webhook.
-#[derive(Default)]
-struct Groups {
-    by_slot: BTreeMap<String, Group>,
-    slots: BTreeMap<String, String>,
+/// Alerts of one delivery that are applied in one transaction.
+struct Part<'r> {
+    read: &'r Read<'r>,
+    alerts: &'r [Alert],
+    rejected: &'r [Rejected],
+    beat: Option<&'r (String, String)>,
+    progress: Progress,
 }
 
 /// What became of the oldest waiting delivery.
@@ -50,22 +47,27 @@ struct Groups {
 pub enum Applied {
     /// There is none.
     Nothing,
-    /// It is applied.
-    One,
+    /// It is applied, and perhaps some behind it.
+    Something,
     /// It is not; it is tried again after a pause, or was set aside.
     Failed,
 }
 
 impl Engine {
-    /// Applies the oldest waiting delivery.
+    /// Applies the oldest waiting delivery, and those behind it that fit into the same transaction.
     pub async fn apply_next(&self) -> anyhow::Result<Applied> {
-        let Some(delivery) = self.store.next_delivery(&self.owner).await? else {
-            return Ok(Applied::Nothing);
-        };
+        let waiting = self.store.next_deliveries(&self.owner, TOGETHER).await?;
+        let Some(delivery) = waiting.first() else { return Ok(Applied::Nothing) };
+        match self.apply_together(&waiting).await {
+            Ok(0) => {}
+            Ok(_) => return Ok(Applied::Something),
+            // Whose fault it is, is seen when the first one is applied alone.
+            Err(error) => tracing::debug!(error = format!("{error:#}"), "applied one by one"),
+        }
         let id = delivery.id;
-        match self.apply(&delivery).await {
-            Ok(()) => Ok(Applied::One),
-            Err(error) if is_lost(&error) => Ok(Applied::One),
+        match self.apply(delivery).await {
+            Ok(()) => Ok(Applied::Something),
+            Err(error) if is_lost(&error) => Ok(Applied::Something),
             Err(error) if is_for_a_newer_one(&error) => {
                 tracing::warn!(
                     delivery.id = id,
@@ -86,44 +88,65 @@ impl Engine {
                     "a delivery could not be applied"
                 );
                 if attempts >= MAX_ATTEMPTS {
-                    self.set_aside(&delivery, &format!("{error:#}")).await?;
+                    self.set_aside(delivery, &format!("{error:#}")).await?;
                 }
                 Ok(Applied::Failed)
             }
         }
     }
 
-    async fn apply(&self, delivery: &Delivery) -> anyhow::Result<()> {
-        let mut payload = alert::parse(&delivery.body, delivery.received_at)?;
-        clean(&mut payload.envelope);
-        let source = self.options.sources.get(&delivery.source).cloned().unwrap_or_default();
-        let mut alerts = Vec::with_capacity(payload.alerts.len());
-        let mut rejected = Vec::new();
-        for alert in payload.alerts {
-            match alert {
-                Ok(alert) => alerts.push(prepared(alert, &source)),
-                Err(bad) => rejected.push(bad),
+    /// Applies deliveries that wait together in one transaction, as far as they change different things; how many it were. A
+    /// delivery that is not simple is left for [`Self::apply`].
+    async fn apply_together(&self, waiting: &[Delivery]) -> anyhow::Result<usize> {
+        let mut reads = Vec::with_capacity(waiting.len());
+        let mut alerts = 0;
+        for delivery in waiting.iter().take_while(|d| d.applied == 0 && d.attempts == 0) {
+            let Ok(read) = self.read(delivery) else { break };
+            alerts += read.alerts.len();
+            if alerts > BATCH || !read.rejected.is_empty() || read.envelope.asked_at.is_some() {
+                break;
             }
+            reads.push(read);
         }
-        let (name, at) = (&delivery.source, delivery.received_at);
-        if let Some(beat) = heartbeats::take_out(&mut alerts, &source, name, at) {
+        if reads.len() < 2 {
+            return Ok(0);
+        }
+        let parts: Vec<Part<'_>> = reads
+            .iter()
+            .map(|read| Part {
+                read,
+                alerts: &read.alerts,
+                rejected: &[],
+                beat: read.beat.as_ref(),
+                progress: Progress::Done(read.delivery.id, 0),
+            })
+            .collect();
+        self.apply_batch(&parts).await
+    }
+
+    /// Applies one delivery, whatever it holds.
+    async fn apply(&self, delivery: &Delivery) -> anyhow::Result<()> {
+        let read = self.read(delivery)?;
+        if let Some(beat) = read.beat.clone() {
             let changes = Changes { cursors: vec![beat], ..Changes::default() };
             self.store.commit(changes, self.now()).await?;
         }
-        let mut applied = delivery.applied.min(alerts.len());
+        let all = read.alerts.len();
+        let mut applied = delivery.applied.min(all);
         // What the store knows: more than there are, when a heartbeat was configured since.
         let mut before = delivery.applied;
         loop {
-            let end = (applied + BATCH).min(alerts.len());
-            let last = end == alerts.len();
+            let end = (applied + BATCH).min(all);
+            let last = end == all;
             let progress = if last {
                 Progress::Done(delivery.id, before)
             } else {
                 Progress::Applied(delivery.id, before, end)
             };
-            let bad = if last { std::mem::take(&mut rejected) } else { vec![] };
-            let batch = &alerts[applied..end];
-            self.apply_batch(delivery, &payload.envelope, &source, batch, bad, progress).await?;
+            let rejected = if last { read.rejected.as_slice() } else { &[] };
+            let alerts = &read.alerts[applied..end];
+            self.apply_batch(&[Part { read: &read, alerts, rejected, beat: None, progress }])
+                .await?;
             (applied, before) = (end, end);
             if last {
                 return Ok(());
@@ -131,38 +154,34 @@ impl Engine {
         }
     }
 
-    async fn apply_batch(
-        &self,
-        delivery: &Delivery,
-        envelope: &Envelope,
-        source: &Source,
-        alerts: &[Alert],
-        rejected: Vec<Rejected>,
-        progress: Progress,
-    ) -> anyhow::Result<()> {
+    /// Applies the first of these parts, and those after it that change different things, in one transaction; how many it were.
+    async fn apply_batch(&self, parts: &[Part<'_>]) -> anyhow::Result<usize> {
         for _ in 0..20 {
             let now = self.now();
-            let mut changes = Changes { delivery: Some(progress), ..Changes::default() };
-            if !rejected.is_empty() {
-                let named = rejected.iter().map(|r| (delivery.source.clone(), r.clone()));
-                changes.rejected.extend(named);
+            let mut batch: Vec<Groups> = Vec::with_capacity(parts.len());
+            for part in parts {
+                match self.groups(part, &batch, now).await {
+                    Ok(Some(groups)) => batch.push(groups),
+                    Err(error) if batch.is_empty() => return Err(error),
+                    // It will be the first of the next batch, and an error will be its own.
+                    Ok(None) | Err(_) => break,
+                }
             }
-            let groups = self.groups(delivery, envelope, source, alerts, &mut changes, now).await?;
-            let mut opened = Vec::new();
-            for group in groups {
-                let new = self.apply_group(group, envelope, &delivery.source, &mut changes, now);
-                opened.extend(new.await?);
+            let applied = batch.len();
+            let (mut changes, mut opened) = (Changes::default(), vec![]);
+            for (part, groups) in parts.iter().zip(batch) {
+                opened.extend(self.apply_part(part, groups, &mut changes, now).await?);
             }
             self.gather_storms(&mut opened, &mut changes, now).await?;
             for new in &opened {
                 include(&mut changes, None, new, None, now);
             }
-            if !rejected.is_empty() {
-                let alarm = Alarm::cannot_read(&delivery.source, &rejected);
+            for part in parts.iter().filter(|part| !part.rejected.is_empty()) {
+                let alarm = Alarm::cannot_read(&part.read.delivery.source, part.rejected);
                 self.raise(&mut changes, &alarm, now).await?;
             }
             match self.store.commit(changes, now).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(applied),
                 Err(store::Error::Conflict) => {}
                 Err(other) => return Err(other.into()),
             }
@@ -170,126 +189,24 @@ impl Engine {
         anyhow::bail!("lost the race for an incident too often")
     }
 
-    /// What each alert changes, by incident.
-    async fn groups(
+    /// Adds what a part changes; incidents that open are returned.
+    async fn apply_part(
         &self,
-        delivery: &Delivery,
-        envelope: &Envelope,
-        source: &Source,
-        alerts: &[Alert],
+        part: &Part<'_>,
+        groups: Groups,
         changes: &mut Changes,
         now: Timestamp,
-    ) -> anyhow::Result<Vec<Group>> {
-        let mut stored: BTreeMap<String, Option<Member>> = BTreeMap::new();
-        let mut quiet: BTreeMap<String, Member> = BTreeMap::new();
-        let mut groups = Groups::default();
-        for alert in alerts {
-            let identity = correlate::identity(alert, &source.ignore);
-            if !stored.contains_key(&identity) {
-                let member = self.store.member(&delivery.source, &identity).await?;
-                stored.insert(identity.clone(), member);
-            }
-            let mut before = groups
-                .member(&identity)
-                .or_else(|| quiet.get(&identity))
-                .or_else(|| stored.get(&identity).and_then(Option::as_ref))
-                .cloned();
-            if let Some(asked_at) = envelope.asked_at {
-                if before.as_ref().is_some_and(|member| member.last_seen >= asked_at) {
-                    // A webhook brought newer news of it than the answer we asked for.
-                    continue;
-                }
-                before = self.lost(before).await?;
-            }
-            let (name, seq) = (&delivery.source, delivery.id);
-            let (member, change) =
-                correlate::observe(before, name, alert, &source.ignore, seq, now);
-            let is_quiet = matches!(change, Change::Seen | Change::Stale | Change::EndedUnseen);
-            if let Some(group) = groups.of(&identity) {
-                group.put(&identity, None, member);
-                if !is_quiet {
-                    group.changes.push((alert.clone(), change));
-                }
-                continue;
-            }
-            if is_quiet {
-                quiet.insert(identity, member);
-                continue;
-            }
-            quiet.remove(&identity);
-            let known = stored.get(&identity).cloned().flatten();
-            let slot = self.slot(&mut groups, name, envelope, alert, &member, now).await?;
-            groups.slots.insert(identity.clone(), slot);
-            if let Some(group) = groups.of(&identity) {
-                // An alert that was in another, closed incident is new in this one.
-                let moved = change == Change::FiredAgain && member.incident != Some(group.id);
-                let change = if moved { Change::Fired } else { change };
-                group.put(&identity, known, member);
-                group.changes.push((alert.clone(), change));
-            }
+    ) -> anyhow::Result<Vec<Decision>> {
+        let (source, envelope) = (&part.read.delivery.source, &part.read.envelope);
+        changes.deliveries.push(part.progress);
+        changes.cursors.extend(part.beat.cloned());
+        changes.rejected.extend(part.rejected.iter().map(|bad| (source.clone(), bad.clone())));
+        changes.members.extend(groups.quiet.into_values());
+        let mut opened = vec![];
+        for group in groups.by_slot.into_values() {
+            opened.extend(self.apply_group(group, envelope, source, changes, now).await?);
         }
-        changes.members.extend(quiet.into_values());
-        Ok(groups.by_slot.into_values().collect())
-    }
-
-    /// A member that fires as far as we know, and has no place any more, ended with its incident.
-    async fn lost(&self, member: Option<Member>) -> anyhow::Result<Option<Member>> {
-        let Some(mut member) = member else { return Ok(None) };
-        if let (Status::Firing, Some(id)) = (member.status, member.incident) {
-            let home = self.store.incident(id).await?;
-            let watched =
-                home.is_some_and(|s| s.incident.wake.due().is_some() || s.incident.is_open());
-            if !watched {
-                member.status = Status::Resolved;
-                member.originals.values_mut().for_each(|status| *status = Status::Resolved);
-            }
-        }
-        Ok(Some(member))
-    }
-
-    /// The name of the group an alert belongs to, which is there afterwards.
-    async fn slot(
-        &self,
-        groups: &mut Groups,
-        source: &str,
-        envelope: &Envelope,
-        alert: &Alert,
-        member: &Member,
-        now: Timestamp,
-    ) -> anyhow::Result<String> {
-        let cluster = alert.label("cluster");
-        let (key, note) = correlate::key(source, alert, envelope, cluster, &self.options.group_by);
-        let stored = self.home(member, &key, now).await?;
-        let slot = stored.as_ref().map_or_else(|| key.clone(), |s| s.incident.id.to_string());
-        if !groups.by_slot.contains_key(&slot) {
-            let id = match &stored {
-                Some(stored) => stored.incident.id,
-                None => self.store.next_incident().await?,
-            };
-            let (first, changes, members) = (alert.clone(), vec![], BTreeMap::new());
-            let group = Group { id, stored, first, key, note, changes, members };
-            groups.by_slot.insert(slot.clone(), group);
-        }
-        Ok(slot)
-    }
-
-    /// The incident an alert belongs to: where it is a member already while that is open; else the open one with its key;
-    /// else one that resolved lately.
-    async fn home(
-        &self,
-        member: &Member,
-        key: &str,
-        now: Timestamp,
-    ) -> anyhow::Result<Option<Stored>> {
-        if let Some(id) = member.incident
-            && let Some(stored) = self.store.incident(id).await?
-            && (stored.incident.is_open() || member.status == Status::Resolved)
-        {
-            return Ok(Some(stored));
-        }
-        let within = self.options.incidents.reopen_within;
-        let stored = self.store.incident_by_key(key).await?;
-        Ok(stored.filter(|s| s.incident.is_open() || correlate::reopens(&s.incident, now, within)))
+        Ok(opened)
     }
 
     /// Adds what a group changes; an incident that opens is returned, for it may join a storm at once.
@@ -403,33 +320,6 @@ impl Engine {
     }
 }
 
-impl Groups {
-    fn of(&mut self, identity: &str) -> Option<&mut Group> {
-        self.by_slot.get_mut(self.slots.get(identity)?)
-    }
-
-    fn member(&self, identity: &str) -> Option<&Member> {
-        let group = self.by_slot.get(self.slots.get(identity)?)?;
-        group.members.get(identity).map(|(_, member)| member)
-    }
-}
-
-impl Group {
-    fn put(&mut self, identity: &str, known: Option<Member>, mut member: Member) {
-        member.incident = Some(self.id);
-        let known = match self.members.remove(identity) {
-            Some((known, _)) => known,
-            None => known,
-        };
-        self.members.insert(identity.to_owned(), (known, member));
-    }
-
-    fn fired(&self) -> Vec<&Alert> {
-        let fired = |change| matches!(change, Change::Fired | Change::FiredAgain);
-        self.changes.iter().filter(|(_, change)| fired(*change)).map(|(alert, _)| alert).collect()
-    }
-}
-
 /// Another replica applied it first.
 fn is_lost(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(store::Error::LostDelivery))
@@ -438,34 +328,6 @@ fn is_lost(error: &anyhow::Error) -> bool {
 /// It changes an incident that this version cannot read. Nothing is wrong with the delivery.
 fn is_for_a_newer_one(error: &anyhow::Error) -> bool {
     matches!(super::worker::store_error(error), Some(store::Error::NewerIncident(_)))
-}
-
-/// Redacted, with the source's labels where it lacks them.
-pub(super) fn prepared(mut alert: Alert, source: &Source) -> Alert {
-    for (name, value) in &source.labels {
-        alert.labels.entry(name.clone()).or_insert_with(|| value.clone());
-    }
-    without_secrets(&mut alert.labels);
-    without_secrets(&mut alert.annotations);
-    alert.generator_url = redact::redact(&alert.generator_url).into_owned();
-    alert
-}
-
-/// Redacted, before anything of it becomes part of a key.
-fn clean(envelope: &mut Envelope) {
-    without_secrets(&mut envelope.group_labels);
-    envelope.external_url = redact::redact(&envelope.external_url).into_owned();
-}
-
-fn without_secrets(labels: &mut Labels) {
-    for (name, value) in labels {
-        // kube-state-metrics names Secret objects in a label `secret`: a name, not the secret.
-        if name != "secret" && !value.is_empty() && redact::is_secret_name(name) {
-            redact::MASK.clone_into(value);
-        } else if let std::borrow::Cow::Owned(clean) = redact::redact(value) {
-            *value = clean;
-        }
-    }
 }
 
 fn opening(

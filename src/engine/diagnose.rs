@@ -55,10 +55,8 @@ impl Engine {
         let mut said = Vec::new();
         for alert in fired {
             let scope = plan::alert_scope(&alert.labels, &alert.annotations, vec![]);
-            for (playbook, answer) in catalog.explain(&alert.labels, &scope) {
-                if let Answer::Unknown(reason) = answer {
-                    said.push(format!("playbook {} did not run: {reason}", playbook.name));
-                }
+            for (playbook, reason) in catalog.unanswered(&alert.labels, &scope) {
+                said.push(format!("playbook {} did not run: {reason}", playbook.name));
             }
         }
         said

@@ -14,11 +14,13 @@ use crate::{
     domain::incident::Command,
     engine::{change::Along, correlate::Applied, deliver::backoff},
     ops::{lifecycle::Tasks, metrics as names},
-    store::{self, Again, Claim, Job, JobEnd},
+    store::{self, Again, Claim, Job, JobEnd, News},
 };
 
 /// Longest sleep when nothing is due: other replicas may add work.
 const IDLE: Duration = Duration::from_secs(1);
+/// Before a look at jobs that another replica was claiming.
+const CLAIMED_ELSEWHERE: Duration = Duration::from_millis(5);
 /// Before a job that only a newer replica can do comes back to us.
 const GIVE_WAY: SignedDuration = SignedDuration::from_secs(1);
 /// Between two looks at what the store holds.
@@ -49,15 +51,15 @@ impl Engine {
         let engine = self.clone();
         let stop = tasks.stop().clone();
         tasks.spawn("engine.correlate", async move {
-            let mut changes = engine.store.changes();
+            let mut news = engine.store.news(&[store::DELIVERIES]);
             while !stop.draining.is_cancelled() {
-                changes.mark_unchanged();
+                news.mark_unchanged();
                 let applied = engine.apply_next().await.unwrap_or_else(|error| {
                     tracing::warn!(error = format!("{error:#}"), "the store did not answer");
                     Applied::Failed
                 });
                 tokio::select! {
-                    () = engine.until_more(applied, &mut changes) => {}
+                    () = engine.until_more(applied, &mut news) => {}
                     () = stop.draining.cancelled() => {}
                 }
             }
@@ -93,11 +95,11 @@ impl Engine {
     }
 
     /// After a delivery: at once, when something came, or after a pause.
-    async fn until_more(&self, applied: Applied, changes: &mut tokio::sync::watch::Receiver<u64>) {
+    async fn until_more(&self, applied: Applied, news: &mut News) {
         match applied {
-            Applied::One => {}
+            Applied::Something => {}
             Applied::Nothing => tokio::select! {
-                _ = changes.changed() => {}
+                () = news.changed() => {}
                 () = self.clock.sleep(IDLE) => {}
             },
             Applied::Failed => self.clock.sleep(IDLE).await,
@@ -107,23 +109,18 @@ impl Engine {
     async fn work(&self, kinds: &'static [&'static str], width: usize, tasks: &Tasks) {
         let room = Arc::new(Semaphore::new(width));
         let stop = tasks.stop();
-        let mut changes = self.store.changes();
+        let mut news = self.store.news(kinds);
         while !stop.draining.is_cancelled() {
-            changes.mark_unchanged();
             let Ok(slot) = Arc::clone(&room).acquire_owned().await else { return };
             let limit = 1 + room.available_permits();
+            news.mark_unchanged();
             let claim = Claim { owner: &self.owner, kinds, limit, lease: self.store.lease() };
             let jobs = self.store.claim(claim).await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "no jobs could be claimed");
                 vec![]
             });
             drop(slot);
-            if jobs.is_empty() {
-                tokio::select! {
-                    () = self.idle(kinds, &mut changes) => {}
-                    () = stop.draining.cancelled() => {}
-                }
-            }
+            let claimed = jobs.len();
             for job in jobs {
                 let Ok(slot) = Arc::clone(&room).acquire_owned().await else { return };
                 let engine = self.clone();
@@ -133,18 +130,33 @@ impl Engine {
                     Ok(())
                 });
             }
+            if claimed < limit {
+                // What is due all the same is locked by another replica, which is claiming it.
+                let least = if claimed == 0 { CLAIMED_ELSEWHERE } else { Duration::ZERO };
+                tokio::select! {
+                    () = self.idle(kinds, &mut news, least) => {}
+                    () = stop.draining.cancelled() => {}
+                }
+            }
         }
     }
 
-    /// Until something may be due.
-    async fn idle(&self, kinds: &[&str], changes: &mut tokio::sync::watch::Receiver<u64>) {
-        let due = self.store.next_due(kinds).await.ok().flatten();
-        let wait = due.map_or(IDLE, |due| {
-            Duration::try_from(due.duration_since(self.now())).unwrap_or_default().min(IDLE)
-        });
-        tokio::select! {
-            _ = changes.changed() => {}
-            () = self.clock.sleep(wait.max(Duration::from_millis(5))) => {}
+    /// Until something may be due, and for this long at least if there are no news.
+    async fn idle(&self, kinds: &[&str], news: &mut News, mut least: Duration) {
+        loop {
+            let due = self.store.next_due(kinds).await.ok().flatten();
+            let wait = due.map_or(IDLE, |due| {
+                Duration::try_from(due.duration_since(self.now())).unwrap_or_default().min(IDLE)
+            });
+            let wait = wait.max(least);
+            if wait.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = news.changed() => news.mark_unchanged(),
+                () = self.clock.sleep(wait) => return,
+            }
+            least = Duration::ZERO;
         }
     }
 

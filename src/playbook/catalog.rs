@@ -1,9 +1,12 @@
 //! All playbooks and signatures in force, and which of them an alert leads to.
 
+mod index;
+
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use jiff::civil::Date;
 
+use self::index::Index;
 use super::{
     diagnostic::Diagnostic,
     lint,
@@ -38,6 +41,7 @@ pub struct Catalog {
     pub warnings: Vec<Diagnostic>,
     /// Equal for equal files.
     pub digest: String,
+    index: Index,
 }
 
 /// What a playbook says to an alert.
@@ -109,7 +113,9 @@ impl Catalog {
             return Err(errors);
         }
         let digest = source::digest(&all.into_iter().cloned().collect::<Vec<_>>());
-        Ok(Self { playbooks: by_name.into_values().collect(), signatures, warnings, digest })
+        let playbooks: Vec<Arc<Playbook>> = by_name.into_values().collect();
+        let index = Index::new(&playbooks);
+        Ok(Self { playbooks, signatures, warnings, digest, index })
     }
 
     /// The playbooks an alert leads to. `scope` holds `labels`, `annotations` and `alerts` ([`super::plan::alert_scope`]).
@@ -118,13 +124,32 @@ impl Catalog {
         labels: &BTreeMap<String, String>,
         scope: &Scope,
     ) -> Vec<(Arc<Playbook>, Option<Severity>)> {
-        self.explain(labels, scope)
-            .into_iter()
-            .filter_map(|(playbook, answer)| match answer {
-                Answer::Matched { severity } => Some((playbook, severity)),
+        self.about(labels)
+            .filter_map(|playbook| match playbook.answer(labels, scope) {
+                Answer::Matched { severity } => Some((Arc::clone(playbook), severity)),
                 Answer::No(_) | Answer::Unknown(_) => None,
             })
             .collect()
+    }
+
+    /// The playbooks that an alert may lead to but whose condition could not be answered, and why not.
+    pub fn unanswered(
+        &self,
+        labels: &BTreeMap<String, String>,
+        scope: &Scope,
+    ) -> Vec<(Arc<Playbook>, String)> {
+        self.about(labels)
+            .filter_map(|playbook| match playbook.answer(labels, scope) {
+                Answer::Unknown(reason) => Some((Arc::clone(playbook), reason)),
+                Answer::Matched { .. } | Answer::No(_) => None,
+            })
+            .collect()
+    }
+
+    /// The playbooks whose matchers match; their conditions are not asked.
+    fn about(&self, labels: &BTreeMap<String, String>) -> impl Iterator<Item = &Arc<Playbook>> {
+        let candidates = self.index.candidates(labels).into_iter();
+        candidates.map(|place| &self.playbooks[place]).filter(|playbook| playbook.is_about(labels))
     }
 
     /// What each playbook says to an alert, and the matcher or condition that decided.
@@ -162,6 +187,14 @@ pub fn book(files: &[&File]) -> Result<Book, Vec<Diagnostic>> {
 }
 
 impl Playbook {
+    /// True when all its matchers match; its condition is not asked.
+    fn is_about(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.matches.iter().all(|entry| match entry {
+            Matching::One(matcher) => matcher.matches(labels),
+            Matching::Any(any) => any.iter().any(|matcher| matcher.matches(labels)),
+        })
+    }
+
     /// What it says to an alert.
     pub fn answer(&self, labels: &BTreeMap<String, String>, scope: &Scope) -> Answer {
         for entry in &self.matches {

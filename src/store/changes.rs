@@ -1,5 +1,7 @@
 //! One transaction: everything that one decision changes, as data.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::{
@@ -34,8 +36,8 @@ pub struct Changes {
     pub job: Option<JobEnd>,
     /// The job (id, fence) that goes on and must still be ours.
     pub holding: Option<(i64, i64)>,
-    /// How far a delivery got.
-    pub delivery: Option<Progress>,
+    /// How far deliveries got.
+    pub deliveries: Vec<Progress>,
     /// Incidents.
     pub incidents: Vec<IncidentChange>,
     /// Alerts.
@@ -84,6 +86,7 @@ impl Store {
     }
 
     async fn commit_all(&self, changes: Changes, now: Timestamp) -> Result<()> {
+        let kinds: BTreeSet<&'static str> = changes.jobs.iter().map(|job| job.kind).collect();
         let changes = std::sync::Arc::new(changes);
         for times in 0..ATTEMPTS {
             let changes = std::sync::Arc::clone(&changes);
@@ -98,8 +101,12 @@ impl Store {
             match write.await {
                 // Nothing of it happened, and every condition is checked again.
                 Err(Error::InTheWay) => {}
-                Ok(()) => {
+                Ok(true) => {
                     self.changed.here();
+                    return Ok(());
+                }
+                Ok(false) => {
+                    self.changed.here_of(kinds);
                     return Ok(());
                 }
                 Err(error) => return Err(error),
@@ -109,10 +116,11 @@ impl Store {
     }
 }
 
-/// Everything that one decision changes. Fails as a whole when the job, an incident or the delivery is not what it was.
-async fn write(db: &mut Connection, changes: &Changes, now: Timestamp) -> Result<()> {
-    if let Some(progress) = changes.delivery {
-        deliveries::progress(db, progress).await?;
+/// Everything that one decision changes. Fails as a whole when the job, an incident or the delivery is not what it was. True
+/// when other jobs than the new ones may be due earlier than anybody knows.
+async fn write(db: &mut Connection, changes: &Changes, now: Timestamp) -> Result<bool> {
+    for progress in &changes.deliveries {
+        deliveries::progress(db, *progress).await?;
     }
     incidents::lock(db, &changes.incidents).await?;
     let ending = changes.job.as_ref().map(|end| (end.id, end.fence));
@@ -160,8 +168,9 @@ async fn write(db: &mut Connection, changes: &Changes, now: Timestamp) -> Result
     for job in &changes.jobs {
         jobs::add(db, job).await?;
     }
-    if let Some(end) = &changes.job {
-        jobs::end(db, end).await?;
-    }
-    Ok(())
+    let again = match &changes.job {
+        Some(end) => jobs::end(db, end).await?,
+        None => false,
+    };
+    Ok(again || !changes.pulled_in.is_empty())
 }

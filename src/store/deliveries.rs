@@ -7,7 +7,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Connection, Error, Result, Store, instant, millis, query};
+use super::{Connection, DELIVERIES, Error, Result, Store, instant, millis, query};
 use crate::ops::guard::{Guard, is_away};
 
 /// Attempts before a delivery is set aside.
@@ -82,6 +82,8 @@ type Row = (i64, String, i64, Vec<u8>, i64, i64);
 const TURN: SignedDuration = SignedDuration::from_secs(4);
 /// A turn that ends later than this from now was taken by a clock that was ahead, milliseconds: it counts as over.
 const LATEST: i64 = 60_000;
+/// A body of at most this many bytes is small.
+const SMALL: usize = 64 * 1024;
 /// Sources looked at before a caller comes back for more.
 const TRIES: usize = 16;
 
@@ -117,25 +119,48 @@ impl Store {
     /// Stores a delivery durably; returns only after the commit.
     pub async fn deliver(&self, delivery: NewDelivery) -> Result<()> {
         self.db.deliver(delivery).await?;
-        self.changed.here();
+        self.changed.here_of([DELIVERIES]);
         Ok(())
     }
 
-    /// The oldest delivery that is not applied yet and that is ours to apply. Deliveries of one source are applied by one
-    /// replica at a time: a turn lasts 4 s and goes on while it works. Should two replicas apply one all the same, because a
-    /// turn ended in the middle, [`Progress`] lets one of them win.
-    pub async fn next_delivery(&self, owner: &str) -> Result<Option<Delivery>> {
+    /// The oldest delivery that is not applied yet and that is ours to apply, and the small ones of its source behind it; at most
+    /// `limit`. Deliveries of one source are applied by one replica at a time: a turn lasts 4 s and goes on while it works.
+    /// Should two replicas apply one all the same, because a turn ended in the middle, [`Progress`] lets one of them win.
+    pub async fn next_deliveries(&self, owner: &str, limit: usize) -> Result<Vec<Delivery>> {
         for _ in 0..TRIES {
             let Some(row) = self.oldest_delivery(owner, millis(self.now())).await? else {
-                return Ok(None);
+                return Ok(vec![]);
             };
             match self.turn(&row.1, owner).await? {
-                Turn::Held => return Ok(Some(delivery(row))),
+                Turn::Held => {
+                    let oldest = delivery(row);
+                    let behind = self.behind(&oldest, limit.saturating_sub(1)).await?;
+                    return Ok([vec![oldest], behind].concat());
+                }
                 // Taken or not, what we read may be old by now.
                 Turn::Taken | Turn::Theirs => {}
             }
         }
-        Ok(None)
+        Ok(vec![])
+    }
+
+    /// Deliveries of the same source behind this one, up to the first large one.
+    async fn behind(&self, oldest: &Delivery, limit: usize) -> Result<Vec<Delivery>> {
+        type Behind = (i64, i64, Option<Vec<u8>>, i64, i64);
+        if oldest.body.len() > SMALL {
+            return Ok(vec![]);
+        }
+        let sql = format!(
+            "SELECT id, received_at, CASE WHEN length(body) <= {SMALL} THEN body END, applied, attempts FROM \
+             (SELECT * FROM deliveries WHERE state = 'new' AND id > $1 ORDER BY id LIMIT $2) AS next WHERE source = $3 ORDER BY id"
+        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let asked = query(sql).bind(oldest.id).bind(limit).bind(&oldest.source);
+        let rows: Vec<Behind> = self.db.all(asked).await?;
+        let small = rows.into_iter().map_while(|(id, at, body, applied, attempts)| {
+            Some(delivery((id, oldest.source.clone(), at, body?, applied, attempts)))
+        });
+        Ok(small.collect())
     }
 
     /// True while this process has the turn of this name, which is not a source's: it takes one that is free, and its own

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Connection, Error, IncidentChange, Result, Store, db::lock_incidents, from_json, instant, json,
-    millis, query,
+    millis, numbers, query,
 };
 use crate::{
     domain::{
@@ -117,6 +117,10 @@ pub(super) async fn save(
     };
     if rows == 0 {
         return Err(Error::Conflict);
+    }
+    // With a server the row has counted already, and locking it would make openings wait for each other.
+    if let (None, Connection::Sqlite(_)) = (version, &*db) {
+        numbers::follow(db, incident.id).await?;
     }
     let first = incident.seq - i64::try_from(events.len()).unwrap_or(0);
     for (offset, event) in (1..).zip(events) {

@@ -118,13 +118,14 @@ pub(super) async fn is_ours(db: &mut Connection, id: i64, fence: i64) -> Result<
     if rows == 1 || is_away(Guard::Fence) { Ok(()) } else { Err(Error::LostJob) }
 }
 
-pub(super) async fn end(db: &mut Connection, end: &JobEnd) -> Result<()> {
+/// Ends a job; true when it is to run again.
+pub(super) async fn end(db: &mut Connection, end: &JobEnd) -> Result<bool> {
     match &end.again {
         None => {
-            query("DELETE FROM jobs WHERE id = $1 AND again = 0")
-                .bind(end.id)
-                .execute(&mut *db)
-                .await?;
+            let done = query("DELETE FROM jobs WHERE id = $1 AND again = 0").bind(end.id);
+            if done.execute(&mut *db).await? == 1 {
+                return Ok(false);
+            }
             let sql = "UPDATE jobs SET state = 'ready', attempt = 0, unclear = 0, again = 0 WHERE id = $1";
             query(sql).bind(end.id).execute(db).await?;
         }
@@ -142,7 +143,7 @@ pub(super) async fn end(db: &mut Connection, end: &JobEnd) -> Result<()> {
                 .await?;
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 pub(super) async fn add(db: &mut Connection, job: &NewJob) -> Result<()> {
@@ -193,28 +194,71 @@ fn job(row: Row) -> Result<Job> {
     })
 }
 
+/// Priorities are few: P0 to P3, each with what may wait a little. The last stands for all above it too.
+const LAST_PRIORITY: i64 = 8;
+
+/// One look into the index of ready jobs for each of `kinds` kinds (bound from `$first` on) and each priority. However many
+/// jobs wait for a later time or are of other kinds, none of them is read.
+fn looks(kinds: usize, first: usize, look: impl Fn(&str) -> String) -> Vec<String> {
+    let kinds = first..first + kinds;
+    let of_kind = |kind: usize| {
+        (0..=LAST_PRIORITY).map(move |priority| {
+            let sign = if priority == LAST_PRIORITY { ">=" } else { "=" };
+            format!("state = 'ready' AND kind = ${kind} AND priority {sign} {priority}")
+        })
+    };
+    kinds.flat_map(of_kind).map(|condition| look(&condition)).collect()
+}
+
+fn places(count: usize, first: usize) -> String {
+    let places: Vec<String> = (first..first + count).map(|place| format!("${place}")).collect();
+    places.join(", ")
+}
+
+/// Values: owner, end of the lease, now, what leases that are over ended before, how many, how many are looked at, kinds.
+fn claiming(kinds: usize) -> String {
+    let mut looks = looks(kinds, 7, |job| {
+        format!(
+            "SELECT id FROM (SELECT id FROM jobs WHERE {job} AND due_at <= $3 ORDER BY priority, due_at, id LIMIT $6) AS ready"
+        )
+    });
+    let kinds = places(kinds, 7);
+    looks.push(format!(
+        "SELECT id FROM jobs WHERE state = 'running' AND lease_until < $4 AND kind IN ({kinds})"
+    ));
+    let looks = looks.join(" UNION ALL ");
+    format!(
+        "WITH due AS MATERIALIZED (\
+             SELECT id FROM jobs WHERE id IN ({looks}) AND ((state = 'ready' AND due_at <= $3) OR (state = 'running' AND lease_until < $4)) \
+             ORDER BY priority, due_at, id LIMIT $5 {{skip locked}}) \
+         UPDATE jobs SET state = 'running', owner = $1, lease_until = $2, fence = fence + 1, attempt = attempt + 1, \
+         unclear = CASE WHEN state = 'running' THEN 1 ELSE unclear END, again = 0 \
+         WHERE id IN (SELECT id FROM due) \
+         RETURNING id, job_key, kind, incident_id, due_at, priority, attempt, fence, unclear, payload"
+    )
+}
+
 impl Store {
     /// Claims due jobs: most urgent first, then the longest due.
     pub async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Job>> {
+        if claim.kinds.is_empty() {
+            return Ok(vec![]);
+        }
         let lease = SignedDuration::try_from(claim.lease).unwrap_or(SignedDuration::ZERO);
         let time = self.time.clone();
         let (owner, limit) = (claim.owner.to_owned(), i64::try_from(claim.limit).unwrap_or(1));
-        let kinds = super::json(&claim.kinds)?;
+        // Other replicas claim at the same moment: behind what they lock there must be something left for us.
+        let seen = if self.is_shared() { limit.saturating_mul(4) } else { limit };
+        let kinds: Vec<String> = claim.kinds.iter().map(|kind| (*kind).to_owned()).collect();
         let write = self.db.write(move |db| {
             Box::pin(async move {
                 time.ask(db).await?;
                 let now = time.now();
                 let over = if is_away(Guard::Lease) { Timestamp::MIN } else { now };
                 let until = millis(now.saturating_add(lease).unwrap_or(Timestamp::MAX));
-                let sql = "WITH due AS MATERIALIZED (\
-                               SELECT id FROM jobs WHERE ((state = 'ready' AND due_at <= $3) OR (state = 'running' AND lease_until < $6)) \
-                               AND kind IN ({texts of $4}) ORDER BY priority, due_at, id LIMIT $5 {skip locked}) \
-                           UPDATE jobs SET state = 'running', owner = $1, lease_until = $2, fence = fence + 1, attempt = attempt + 1, \
-                           unclear = CASE WHEN state = 'running' THEN 1 ELSE unclear END, again = 0 \
-                           WHERE id IN (SELECT id FROM due) \
-                           RETURNING id, job_key, kind, incident_id, due_at, priority, attempt, fence, unclear, payload";
-                let claim = query(sql).bind(owner).bind(until).bind(millis(now)).bind(kinds);
-                let claim = claim.bind(limit).bind(millis(over));
+                let claim = query(claiming(kinds.len())).bind(owner).bind(until).bind(millis(now));
+                let claim = claim.bind(millis(over)).bind(limit).bind(seen);
+                let claim = kinds.into_iter().fold(claim, |claim, kind| claim.bind(kind));
                 let mut rows: Vec<Row> = claim.all(db).await?;
                 // RETURNING has no order.
                 rows.sort_by_key(|(id, _, _, _, due, priority, ..)| (*priority, *due, *id));
@@ -254,12 +298,21 @@ impl Store {
     /// When the next job of these kinds may be claimed: one that is due then, or whose lease ends. Others are not waited for: a
     /// newer replica may have kinds that nobody here can run.
     pub async fn next_due(&self, kinds: &[&str]) -> Result<Option<Timestamp>> {
-        // Each by the index, and only its first: one question for both would read every job there is, each time a worker looks.
-        let ready = "SELECT due_at FROM jobs WHERE state = 'ready' AND kind IN ({texts of $1}) ORDER BY due_at LIMIT 1";
-        let running = "SELECT min(lease_until) + 1 FROM jobs WHERE state = 'running' AND kind IN ({texts of $1})";
-        let sql = format!("SELECT ({ready}), ({running})");
-        let (ready, running): (Option<i64>, Option<i64>) =
-            self.db.one(query(sql).bind(super::json(&kinds)?)).await?;
+        if kinds.is_empty() {
+            return Ok(None);
+        }
+        let ready =
+            looks(kinds.len(), 1, |job| format!("(SELECT min(due_at) FROM jobs WHERE {job})"));
+        let ready = ready.into_iter().map(|look| format!("SELECT {look} AS due_at"));
+        let ready = ready.collect::<Vec<_>>().join(" UNION ALL ");
+        let places = places(kinds.len(), 1);
+        let running = format!(
+            "SELECT min(lease_until) + 1 FROM jobs WHERE state = 'running' AND kind IN ({places})"
+        );
+        let asked =
+            query(format!("SELECT (SELECT min(due_at) FROM ({ready}) AS ready), ({running})"));
+        let asked = kinds.iter().fold(asked, |asked, kind| asked.bind(*kind));
+        let (ready, running): (Option<i64>, Option<i64>) = self.db.one(asked).await?;
         Ok([ready, running].into_iter().flatten().min().map(instant))
     }
 

@@ -18,8 +18,8 @@ macro_rules! files {
     };
 }
 
-const SQLITE: &[File] = files!("sqlite": 1 "0001_init", 2 "0002_replicas", 3 "0003_storms", 4 "0004_similar", 5 "0005_pods", 6 "0006_pods_version", 7 "0007_asked", 8 "0008_wake");
-const POSTGRES: &[File] = files!("postgres": 1 "0001_init", 2 "0002_replicas", 3 "0003_storms", 4 "0004_similar", 5 "0005_pods", 6 "0006_pods_version", 7 "0007_asked", 8 "0008_wake");
+const SQLITE: &[File] = files!("sqlite": 1 "0001_init", 2 "0002_replicas", 3 "0003_storms", 4 "0004_similar", 5 "0005_pods", 6 "0006_pods_version", 7 "0007_asked", 8 "0008_wake", 9 "0009_claims");
+const POSTGRES: &[File] = files!("postgres": 1 "0001_init", 2 "0002_replicas", 3 "0003_storms", 4 "0004_similar", 5 "0005_pods", 6 "0006_pods_version", 7 "0007_asked", 8 "0008_wake", 9 "0009_claims");
 
 /// The session lock under which one replica migrates.
 const LOCK: i64 = 0x7061_7261_6d65_6402;

@@ -17,6 +17,7 @@ pub mod jobs;
 pub mod members;
 pub mod messages;
 mod migrate;
+mod numbers;
 pub mod pods;
 mod retention;
 pub mod runs;
@@ -34,6 +35,7 @@ use secrecy::SecretString;
 pub use self::db::sim;
 pub use self::{
     asked::FiringMember,
+    changed::{DELIVERIES, News},
     changes::{Changes, IncidentChange},
     deliveries::{Delivery, NewDelivery, Progress},
     incidents::{Filter, Stored, Summary},
@@ -186,6 +188,7 @@ pub struct Store {
     time: Time,
     changed: Changed,
     turns: deliveries::Turns,
+    numbers: numbers::Numbers,
 }
 
 impl Store {
@@ -208,9 +211,9 @@ impl Store {
     }
 
     fn with(db: Db, clock: Clock, changed: Changed) -> Self {
-        let turns = deliveries::Turns::default();
+        let (turns, numbers) = (deliveries::Turns::default(), numbers::Numbers::default());
         let time = Time::new(clock, db.played_clock());
-        Self { db: Arc::new(db), time, changed, turns }
+        Self { db: Arc::new(db), time, changed, turns, numbers }
     }
 
     /// The store's time: one reading per transaction, in the milliseconds that rows keep, so that a state and the fold of
@@ -229,9 +232,9 @@ impl Store {
         self.db.is_shared()
     }
 
-    /// Changes with every commit: a hint to look for work at once. Each loop holds its own.
-    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.changed.all()
+    /// A hint to look for work at once: commits of [`DELIVERIES`], or of jobs of these kinds. Each loop holds its own.
+    pub fn news(&self, topics: &'static [&'static str]) -> News {
+        self.changed.news(topics)
     }
 
     /// A round trip to the disk, for `/readyz` and the dead-man ping.
@@ -251,19 +254,6 @@ impl Store {
     /// own time.
     pub async fn forget(&self) -> Result<()> {
         self.db.forget().await
-    }
-
-    /// The next incident's number. A crash may leave a gap.
-    pub async fn next_incident(&self) -> Result<crate::domain::ids::IncidentId> {
-        let write = self.db.write(|db| {
-            Box::pin(async move {
-                let sql =
-                    "UPDATE meta SET value = value + 1 WHERE name = 'incident' RETURNING value";
-                let (number,): (i64,) = query(sql).one(db).await?;
-                Ok(number)
-            })
-        });
-        write.await.map(crate::domain::ids::IncidentId)
     }
 
     /// A named cursor, such as Matrix's `next_batch`.

@@ -12,11 +12,11 @@ async fn migrating_says_from_where_to_where_and_a_dry_run_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings::at(format!("sqlite:{}", folder.path().join("p.db").display()));
     insta::assert_snapshot!(migrate(&settings, true).await.unwrap(), @r"
-    would go from schema 0 to 8: 0001_init, 0002_replicas, 0003_storms, 0004_similar, 0005_pods, 0006_pods_version, 0007_asked, 0008_wake
+    would go from schema 0 to 9: 0001_init, 0002_replicas, 0003_storms, 0004_similar, 0005_pods, 0006_pods_version, 0007_asked, 0008_wake, 0009_claims
     back up first: there is no way back
     ");
-    insta::assert_snapshot!(migrate(&settings, false).await.unwrap(), @"went from schema 0 to 8: 0001_init, 0002_replicas, 0003_storms, 0004_similar, 0005_pods, 0006_pods_version, 0007_asked, 0008_wake");
-    insta::assert_snapshot!(migrate(&settings, false).await.unwrap(), @"schema 8: nothing to do");
+    insta::assert_snapshot!(migrate(&settings, false).await.unwrap(), @"went from schema 0 to 9: 0001_init, 0002_replicas, 0003_storms, 0004_similar, 0005_pods, 0006_pods_version, 0007_asked, 0008_wake, 0009_claims");
+    insta::assert_snapshot!(migrate(&settings, false).await.unwrap(), @"schema 9: nothing to do");
 }
 
 #[tokio::test]

@@ -312,7 +312,7 @@ impl Replica {
     pub fn apply(&mut self) {
         let Some(engine) = self.engine.clone().filter(|_| !self.has(Role::Apply)) else { return };
         let apply = async move {
-            while matches!(engine.apply_next().await, Ok(Applied::One)) {}
+            while matches!(engine.apply_next().await, Ok(Applied::Something)) {}
             Done::Applied
         };
         self.actors.push(Actor::new(Role::Apply, "apply".to_owned(), apply));

@@ -90,3 +90,48 @@ fn mistakes_in_signatures_carry_their_file_and_line() {
              = there is cause, source, count
     "#);
 }
+
+/// The index is only faster: whatever the labels, it leads to what asking everybody leads to.
+#[test]
+fn the_index_leads_to_what_asking_everybody_leads_to() {
+    use proptest::prelude::*;
+    let matchers = [
+        "a=x",
+        "a=y",
+        "a!=x",
+        "b=x",
+        "b!=\"\"",
+        "'b=~\"x|y\"'",
+        "'b=~\".*\"'",
+        "{ any: [a=x, b=y] }",
+        "{ any: [c=x] }",
+    ];
+    let value = prop_oneof![Just(None), Just(Some("")), Just(Some("x")), Just(Some("y"))];
+    let alert = prop::collection::vec(value, 3);
+    let matches = prop::collection::vec(prop::sample::subsequence(matchers.to_vec(), 1..4), 1..12);
+    proptest!(|(alert in alert, matches in matches)| {
+        let files: Vec<File> = matches
+            .iter()
+            .enumerate()
+            .map(|(n, chosen)| playbook(&format!("p{n}"), &format!("match: [{}]", chosen.join(", "))))
+            .collect();
+        // Some contradict themselves, which is refused.
+        let built = Catalog::build(&[], &files, DAY);
+        prop_assume!(built.is_ok());
+        let catalog = built.unwrap();
+        let pairs: Vec<(&str, &str)> = ["a", "b", "c"]
+            .into_iter()
+            .zip(&alert)
+            .filter_map(|(name, value)| Some((name, (*value)?)))
+            .collect();
+        let (labels, scope) = (labels(&pairs), Scope::default());
+        let found: Vec<String> =
+            catalog.matching(&labels, &scope).into_iter().map(|(p, _)| p.name.clone()).collect();
+        let all = catalog.explain(&labels, &scope).into_iter();
+        let asked: Vec<String> = all
+            .filter(|(_, answer)| matches!(answer, Answer::Matched { .. }))
+            .map(|(p, _)| p.name.clone())
+            .collect();
+        prop_assert_eq!(found, asked);
+    });
+}

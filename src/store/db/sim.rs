@@ -11,7 +11,7 @@ use rusqlite::Row;
 use sqlx::{FromRow, postgres::PgRow};
 use tokio::sync::watch;
 
-use super::{Connection, Query, Work, dialect, memory, transaction, writer::Writer};
+use super::{Connection, Query, Work, dialect, memory, writer::Writer};
 use crate::{
     ops::{clock::Clock, lifecycle::Tasks},
     store::{Error, NewDelivery, Result, migrate},
@@ -158,7 +158,7 @@ impl World {
     /// Runs `work` in one write transaction, or not, as planned.
     pub(super) async fn write<T: Send + 'static>(&self, work: Work<T>) -> Result<T> {
         match self.fault() {
-            None => self.writer.run(|db| Box::pin(transaction(db, work))).await,
+            None => self.writer.write(work).await,
             Some(Fault::Before) => Err(failed("before the commit")),
             Some(Fault::Full) => Err(failed("database or disk is full")),
             Some(Fault::During) => {
@@ -166,15 +166,15 @@ impl World {
                 Err(failed("during the commit"))
             }
             Some(Fault::After) => {
-                self.writer.run(|db| Box::pin(transaction(db, work))).await?;
+                self.writer.write(work).await?;
                 Err(failed("after the commit"))
             }
             Some(Fault::StallBefore) => {
                 self.stalls().await;
-                self.writer.run(|db| Box::pin(transaction(db, work))).await
+                self.writer.write(work).await
             }
             Some(Fault::StallAfter) => {
-                let value = self.writer.run(|db| Box::pin(transaction(db, work))).await?;
+                let value = self.writer.write(work).await?;
                 self.stalls().await;
                 Ok(value)
             }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
-use rusqlite::{OpenFlags, Row};
+use rusqlite::{OpenFlags, Row, config::DbConfig};
 
 use super::{Connection, DbError, Query, dialect::is_new, query, writer::Writer};
 use crate::{
@@ -106,6 +106,8 @@ fn open(
     let db = rusqlite::Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.busy_timeout(PATIENCE)?;
     db.set_prepared_statement_cache_capacity(PREPARED);
+    // Without it a statement is planned anew for each value of a bound LIMIT.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     db.execute_batch(journal)?;
     // A raw webhook may hold secrets: deleting it leaves nothing in the file.
     let settings = "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON";

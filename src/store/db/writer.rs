@@ -1,5 +1,5 @@
-//! The one writer of a SQLite database: three queues, everything that pages and acks before intake, and what may be late
-//! behind both.
+//! The one writer of a SQLite database: three queues, everything that pages and acks in turns with intake, and what may be late
+//! behind both. What waits in a queue shares a transaction: one wait for the disk, and a page that many rows are in is written once.
 //!
 //! It is one piece of work that never waits but for its queues. A file's has a thread of its own: a transaction costs one switch
 //! of threads there and one back, and while its commit waits for the disk the runtime goes on. A simulation's is a task of
@@ -10,16 +10,35 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Connection, Work,
+    Connection, Work, dialect,
     intake::{self, BATCH, Incoming, Intake, QUEUE, gone},
-    query, sqlite, transaction,
+    query, sqlite, transaction, undone,
 };
-use crate::store::Result;
+use crate::store::{Error, Result};
 
 /// Moves the write-ahead log into the file.
 const EMPTY_LOG: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
-type Job = Box<dyn for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, ()> + Send>;
+/// Writes that share one commit at most.
+const SHARED: usize = 64;
+
+/// What runs on the connection by itself.
+type Alone = Box<dyn for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, ()> + Send>;
+/// One write of several in a transaction; where that could not begin it gets the error.
+type Part = Box<dyn for<'c> FnOnce(Result<&'c mut Connection>) -> BoxFuture<'c, Done> + Send>;
+
+enum Job {
+    Alone(Alone),
+    Part(Part),
+}
+
+/// A part that has run, and waits for the commit.
+struct Done {
+    /// What it did must be undone.
+    failed: Option<Error>,
+    /// Tells the caller; with the error of the commit, if that failed.
+    tell: Box<dyn FnOnce(Result<()>) + Send>,
+}
 
 /// Where writes are put.
 pub struct Writer {
@@ -49,9 +68,11 @@ impl Writer {
         (Self { urgent, last, intake }, write_all(db, queues, marks, stopped))
     }
 
-    /// Runs `work` in one write transaction.
+    /// Runs `work` in a write transaction: all of it happens, or nothing. What waits at the same moment shares the commit.
     pub async fn write<T: Send + 'static>(&self, work: Work<T>) -> Result<T> {
-        self.run(|db| Box::pin(transaction(db, work))).await
+        let (done, result) = oneshot::channel();
+        self.urgent.send(Job::Part(shared(work, done))).await.map_err(|_| gone())?;
+        result.await.map_err(|_| gone())?
     }
 
     /// The same, when nothing else waits.
@@ -86,14 +107,32 @@ async fn queued<T: Send + 'static>(
     work: impl for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T>> + Send + 'static,
 ) -> Result<T> {
     let (done, result) = oneshot::channel();
-    let job: Job = Box::new(move |db| {
+    let job: Alone = Box::new(move |db| {
         Box::pin(async move {
             // Nobody waits any more when the caller was cancelled; the commit stands all the same.
             drop(done.send(work(db).await));
         })
     });
-    queue.send(job).await.map_err(|_| gone())?;
+    queue.send(Job::Alone(job)).await.map_err(|_| gone())?;
     result.await.map_err(|_| gone())?
+}
+
+/// The part that does `work` and tells `done`.
+fn shared<T: Send + 'static>(work: Work<T>, done: oneshot::Sender<Result<T>>) -> Part {
+    Box::new(move |db| {
+        Box::pin(async move {
+            let outcome = match db {
+                Ok(db) => work(db).await,
+                Err(error) => Err(error),
+            };
+            let failed = outcome.as_ref().err().cloned();
+            // Nobody waits any more when the caller was cancelled; the commit stands all the same.
+            let tell = |committed: Result<()>| {
+                drop(done.send(outcome.and_then(|value| committed.map(|()| value))));
+            };
+            Done { failed, tell: Box::new(tell) }
+        })
+    })
 }
 
 async fn write_all(
@@ -102,27 +141,35 @@ async fn write_all(
     marks: bool,
     stopped: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut batch = Vec::with_capacity(BATCH);
+    let (mut jobs, mut deliveries) = (Vec::with_capacity(SHARED), Vec::with_capacity(BATCH));
     loop {
-        // Told to stop, it ends between two jobs: none is left half done.
+        // Told to stop, it ends between two commits: nothing is left half done.
         tokio::select! {
             biased;
             () = stopped.cancelled() => break,
-            job = queues.urgent.recv() => match job {
-                Some(job) => job(&mut db).await,
-                None => break,
-            },
-            count = queues.intake.recv_many(&mut batch, BATCH) => {
+            count = queues.urgent.recv_many(&mut jobs, SHARED) => {
                 if count == 0 {
                     break;
                 }
-                // A file has no connection to lose: the next batch simply tries again.
-                let _: bool = intake::store(&mut db, std::mem::take(&mut batch)).await;
+                run_all(&mut db, std::mem::take(&mut jobs)).await;
+                // Work that never ends must not keep deliveries out: they take turns.
+                while deliveries.len() < BATCH && let Ok(delivery) = queues.intake.try_recv() {
+                    deliveries.push(delivery);
+                }
+            }
+            count = queues.intake.recv_many(&mut deliveries, BATCH) => {
+                if count == 0 {
+                    break;
+                }
             }
             job = queues.last.recv() => match job {
-                Some(job) => job(&mut db).await,
+                Some(job) => run_all(&mut db, vec![job]).await,
                 None => break,
             },
+        }
+        if !deliveries.is_empty() {
+            // A file has no connection to lose: the next batch simply tries again.
+            let _: bool = intake::store(&mut db, std::mem::take(&mut deliveries)).await;
         }
     }
     if marks && let Err(error) = sqlite::mark(&mut db, true).await {
@@ -133,3 +180,82 @@ async fn write_all(
     super::close(db).await;
     Ok(())
 }
+
+/// In their order; parts that follow each other share a transaction.
+async fn run_all(db: &mut Connection, jobs: Vec<Job>) {
+    let mut parts = vec![];
+    for job in jobs {
+        match job {
+            Job::Part(part) => parts.push(part),
+            Job::Alone(alone) => {
+                together(db, std::mem::take(&mut parts)).await;
+                alone(db).await;
+            }
+        }
+    }
+    together(db, parts).await;
+}
+
+/// One transaction for all; a part that fails is undone by itself. Each is told after the commit.
+async fn together(db: &mut Connection, parts: Vec<Part>) {
+    let mut done: Vec<Done> = Vec::with_capacity(parts.len());
+    for part in parts {
+        // The first one begins; so does the next after the database ended the transaction by itself.
+        let begun = if is_open(db) { Ok(()) } else { dialect::begin(db).await };
+        let ended = match begun {
+            Ok(()) => part_of(db, part).await,
+            Err(error) => part(Err(error.into())).await,
+        };
+        if is_open(db) {
+            done.push(ended);
+            continue;
+        }
+        // A full disk ends the transaction: what was done before this part is undone with it.
+        let error = ended.failed.clone().unwrap_or_else(ended_by_itself);
+        tell(std::mem::take(&mut done), &Err(error.clone()));
+        (ended.tell)(Err(error));
+    }
+    if is_open(db) {
+        let committed = match query("COMMIT").execute(db).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(undone(db, error.into()).await),
+        };
+        tell(done, &committed);
+    }
+}
+
+/// Runs a part, and undoes what it did when it fails.
+async fn part_of(db: &mut Connection, part: Part) -> Done {
+    if let Err(error) = query("SAVEPOINT part").execute(db).await {
+        return part(Err(error.into())).await;
+    }
+    let done = part(Ok(&mut *db)).await;
+    if done.failed.is_some() {
+        drop(query("ROLLBACK TO part").execute(db).await);
+    }
+    // Fails where the database has ended the transaction.
+    drop(query("RELEASE part").execute(db).await);
+    done
+}
+
+fn ended_by_itself() -> Error {
+    Error::Failed("the database ended the transaction".to_owned())
+}
+
+fn tell(parts: Vec<Done>, committed: &Result<()>) {
+    for part in parts {
+        (part.tell)(committed.clone());
+    }
+}
+
+/// Whether a transaction goes on.
+fn is_open(db: &Connection) -> bool {
+    match db {
+        Connection::Sqlite(db) => !db.is_autocommit(),
+        // A server's connections have no writer.
+        Connection::Postgres(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -22,18 +22,18 @@ async fn a_delivery_is_there_after_a_restart_until_it_is_applied(shop: Shop) {
     let shop = shop.restarts().await;
     let (count, oldest) = shop.store.backlog().await.unwrap();
     assert_eq!((count, oldest), (2, Some(received_at)));
-    let first = shop.store.next_delivery("a").await.unwrap().unwrap();
+    let first = shop.store.next_deliveries("a", 1).await.unwrap().remove(0);
     assert_eq!((first.body.as_slice(), first.source.as_str()), (&b"{\"alerts\":[]}"[..], "prod"));
-    let applied = Changes { delivery: Some(Progress::Done(first.id, 0)), ..Changes::default() };
+    let applied = Changes { deliveries: vec![Progress::Done(first.id, 0)], ..Changes::default() };
     shop.commit(applied).await.unwrap();
-    let second = shop.store.next_delivery("a").await.unwrap().unwrap();
+    let second = shop.store.next_deliveries("a", 1).await.unwrap().remove(0);
     assert_eq!(second.body, [0, 159, 146, 150], "bytes stay as they came");
     for attempt in 1..=3 {
         assert_eq!(shop.store.delivery_failed(second.id).await.unwrap(), attempt);
     }
-    let aside = Changes { delivery: Some(Progress::Poisoned(second.id)), ..Changes::default() };
+    let aside = Changes { deliveries: vec![Progress::Poisoned(second.id)], ..Changes::default() };
     shop.commit(aside).await.unwrap();
-    assert_eq!(shop.store.next_delivery("a").await.unwrap(), None);
+    assert_eq!(shop.store.next_deliveries("a", 1).await.unwrap(), []);
     assert_eq!(shop.store.set_aside().await.unwrap(), 1);
     assert_eq!(shop.store.delivery_failed(second.id).await.unwrap(), 0, "nobody's any more");
     shop.store.forget().await.unwrap();
@@ -54,11 +54,11 @@ async fn many_deliveries_at_once_are_all_stored_in_the_order_of_each_sender(shop
     futures::future::join_all((0..60).map(send)).await;
     assert_eq!(shop.store.backlog().await.unwrap().0, 600);
     let mut seen = vec![vec![]; 60];
-    while let Some(next) = shop.store.next_delivery("a").await.unwrap() {
+    while let Some(next) = shop.store.next_deliveries("a", 1).await.unwrap().pop() {
         let text = String::from_utf8(next.body).unwrap();
         let (sender, rest) = text.split_once(' ').unwrap();
         seen[sender.parse::<usize>().unwrap()].push(rest.to_owned());
-        let done = Changes { delivery: Some(Progress::Done(next.id, 0)), ..Changes::default() };
+        let done = Changes { deliveries: vec![Progress::Done(next.id, 0)], ..Changes::default() };
         shop.commit(done).await.unwrap();
     }
     let wanted: Vec<String> = (0..5).flat_map(|i| [format!("{i} a"), format!("{i} b")]).collect();
@@ -69,14 +69,14 @@ async fn of_two_that_apply_one_delivery_one_wins(shop: Shop) {
     let received_at = shop.store.now();
     let new = NewDelivery { source: "prod".to_owned(), received_at, bodies: vec![b"x".to_vec()] };
     shop.store.deliver(new).await.unwrap();
-    let id = shop.store.next_delivery("a").await.unwrap().unwrap().id;
+    let id = shop.store.next_deliveries("a", 1).await.unwrap().remove(0).id;
     let moves = |progress| Changes {
-        delivery: Some(progress),
+        deliveries: vec![progress],
         cursors: vec![("c".to_owned(), format!("{progress:?}"))],
         ..Changes::default()
     };
     shop.commit(moves(Progress::Applied(id, 0, 500))).await.unwrap();
-    assert_eq!(shop.store.next_delivery("a").await.unwrap().unwrap().applied, 500);
+    assert_eq!(shop.store.next_deliveries("a", 1).await.unwrap().remove(0).applied, 500);
     let late = shop.commit(moves(Progress::Applied(id, 0, 500))).await;
     assert_eq!(late, Err(Error::LostDelivery));
     assert_eq!(shop.commit(moves(Progress::Done(id, 0))).await, Err(Error::LostDelivery));
@@ -101,13 +101,13 @@ async fn a_source_is_one_replicas_turn_and_goes_to_another_when_it_dies(shop: Sh
     }
     if !shop.is_shared() {
         // One process has every turn, also after it was another one.
-        assert!(shop.store.next_delivery("a").await.unwrap().is_some());
-        assert!(shop.store.next_delivery("b").await.unwrap().is_some());
+        assert!(!shop.store.next_deliveries("a", 1).await.unwrap().is_empty());
+        assert!(!shop.store.next_deliveries("b", 1).await.unwrap().is_empty());
         return shop.store.end_turns("a").await.unwrap();
     }
     let other = shop.replica().await;
     let source = async |store: &paramedic::store::Store, owner: &str| {
-        store.next_delivery(owner).await.unwrap().map(|delivery| delivery.source)
+        store.next_deliveries(owner, 1).await.unwrap().pop().map(|delivery| delivery.source)
     };
     assert_eq!(source(&shop.store, "a").await.as_deref(), Some("prod"));
     assert_eq!(source(&other, "b").await.as_deref(), Some("test"), "the other source is free");

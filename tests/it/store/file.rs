@@ -2,12 +2,12 @@
 
 use std::{pin::pin, time::Duration};
 
-use paramedic::{
-    domain::ids::IncidentId,
-    store::{Settings, inspect},
-};
+use paramedic::store::{Repeat, Settings, inspect};
 
-use super::backend::{Backend, Shop};
+use super::{
+    backend::{Backend, Shop},
+    incident, saved,
+};
 
 fn file(shop: &Shop) -> &str {
     shop.settings.url.strip_prefix("sqlite:").unwrap()
@@ -32,7 +32,7 @@ async fn while_a_write_waits_for_the_disk_everything_else_goes_on() {
 #[tokio::test]
 async fn a_stop_leaves_everything_in_the_file_itself_although_readers_are_open() {
     let shop = Shop::opens(Backend::Sqlite).await;
-    shop.store.next_incident().await.unwrap();
+    shop.store.check().await.unwrap();
     assert_eq!(shop.store.open_count().await.unwrap(), 0);
     shop.tasks.shut_down(Duration::from_secs(5)).await;
     let log = std::fs::metadata(format!("{}-wal", file(&shop))).map_or(0, |log| log.len());
@@ -43,13 +43,25 @@ async fn a_stop_leaves_everything_in_the_file_itself_although_readers_are_open()
 async fn a_caller_that_gives_up_leaves_no_transaction_open() {
     let shop = Shop::opens(Backend::Sqlite).await;
     {
-        let mut given_up = pin!(shop.store.next_incident());
-        drop(futures::poll!(&mut given_up));
+        let mut given_up = pin!(shop.add("given up", Repeat::Keep));
+        assert!(futures::poll!(&mut given_up).is_pending());
     }
-    let number = shop.store.next_incident().await.unwrap();
-    assert_eq!(number, IncidentId(2), "what was asked for is done to its end");
+    shop.store.check().await.unwrap();
+    assert_eq!(shop.claim().await.len(), 1, "what was asked for is done to its end");
     let other = rusqlite::Connection::open(file(&shop)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE; COMMIT").unwrap();
+}
+
+#[tokio::test]
+async fn numbers_go_on_after_a_restart_where_incidents_were_written() {
+    let shop = Shop::opens(Backend::Sqlite).await;
+    let first = shop.store.next_incident().await.unwrap();
+    let written = incident(first.0, "k", shop.store.now());
+    shop.commit(saved(&written)).await.unwrap();
+    let unwritten = shop.store.next_incident().await.unwrap();
+    let shop = shop.restarts().await;
+    let next = shop.store.next_incident().await.unwrap();
+    assert_eq!((first.0, unwritten.0, next.0), (1, 2, 2));
 }
 
 /// A file of schema 2, as binaries left it that let sqlx migrate.

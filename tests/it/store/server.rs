@@ -4,7 +4,7 @@ use std::{process::Command, time::Duration};
 
 use paramedic::{
     ops::{clock::Clock, lifecycle::Tasks},
-    store::{Changes, Error, NewDelivery, Settings, Store},
+    store::{Changes, Error, NewDelivery, Repeat, Settings, Store},
 };
 use secrecy::SecretString;
 
@@ -146,14 +146,17 @@ async fn the_time_is_the_servers() {
 async fn a_replica_is_told_of_the_others_commits() {
     let shop = Shop::opens(Backend::Postgres).await;
     let other = shop.replica().await;
-    let mut changes = other.changes();
-    let told = until("the other replica is told", PATIENCE, async || {
+    let mut news = other.news(&["post"]);
+    let told = async {
         // Listening begins in the background: commit until it does.
-        shop.commit(cursor("1")).await.unwrap();
-        changes.has_changed().unwrap().then_some(())
-    });
-    told.await;
-    changes.mark_unchanged();
+        loop {
+            shop.add("p", Repeat::Replace).await;
+            if tokio::time::timeout(Duration::from_millis(100), news.changed()).await.is_ok() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("the other replica is told");
 }
 
 #[tokio::test]
