@@ -35,7 +35,7 @@ async fn a_sound_store_is_said_to_be_sound_and_an_unsound_one_what_to_do() {
     let sound = check(&settings).await;
     assert!(sound.ok);
     insta::assert_snapshot!(sound, @r"
-    ok    schema: version 8
+    ok    schema: version 9
     ok    damage: none found
     ok    wake-ups: every open incident owns its wake-up
     ok    rows: no row belongs to nothing
@@ -53,7 +53,7 @@ async fn a_sound_store_is_said_to_be_sound_and_an_unsound_one_what_to_do() {
     let unsound = check(&settings).await;
     assert!(!unsound.ok);
     insta::assert_snapshot!(unsound, @r"
-    ok    schema: version 8
+    ok    schema: version 9
     ok    damage: none found
     WRONG wake-ups: lost for INC-7
           a running daemon finds and mends it within a minute; if it stays, report it
@@ -99,7 +99,7 @@ fn the_exit_code_says_whether_something_is_wrong() {
     let json: serde_json::Value = serde_json::from_slice(&planned.stdout).unwrap();
     assert_eq!(
         (&json["from"], &json["to"], &json["dry_run"]),
-        (&0.into(), &8.into(), &true.into())
+        (&0.into(), &9.into(), &true.into())
     );
     assert_eq!(paramedic(&["check"]).status.code(), Some(1), "still not there");
     assert_eq!(paramedic(&["migrate"]).status.code(), Some(0));

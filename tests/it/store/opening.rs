@@ -85,7 +85,7 @@ async fn a_store_that_is_not_there_is_made_only_by_who_writes() {
     let missing = Store::open_as_it_is(&settings, Clock::System, &Tasks::default()).await;
     assert_eq!(missing.err(), Some(Error::Missing(path.display().to_string())));
     let planned = inspect::migrate(&settings, true).await.unwrap();
-    assert_eq!((planned.from, planned.to, planned.steps.len()), (0, KNOWN, 8));
+    assert_eq!((planned.from, planned.to, planned.steps.len()), (0, KNOWN, 9));
     assert!(!path.exists(), "a plan writes nothing");
     assert_eq!(inspect::migrate(&settings, false).await.unwrap(), planned);
     let again = inspect::migrate(&settings, false).await.unwrap();
