@@ -4,7 +4,7 @@
 //! was paused past its lease changes nothing. A job claimed again out of a running state is `unclear`: an earlier
 //! attempt may have had its effect on the world.
 
-use std::time::Duration;
+use std::{borrow::Cow, sync::OnceLock, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -215,8 +215,30 @@ fn places(count: usize, first: usize) -> String {
     places.join(", ")
 }
 
+/// Kinds of jobs that are looked for at once, as a rule at most.
+const KINDS: usize = 16;
+
+/// A text for each number of kinds, made once: it is long, and asked for all the time.
+struct Texts([OnceLock<String>; KINDS]);
+
+impl Texts {
+    const fn new() -> Self {
+        Self([const { OnceLock::new() }; KINDS])
+    }
+
+    fn of(&'static self, kinds: usize, make: fn(usize) -> String) -> Cow<'static, str> {
+        match self.0.get(kinds) {
+            Some(text) => Cow::Borrowed(text.get_or_init(|| make(kinds)).as_str()),
+            None => Cow::Owned(make(kinds)),
+        }
+    }
+}
+
+static CLAIM: Texts = Texts::new();
+static NEXT_DUE: Texts = Texts::new();
+
 /// Values: owner, end of the lease, now, what leases that are over ended before, how many, how many are looked at, kinds.
-fn claiming(kinds: usize) -> String {
+fn claim_sql(kinds: usize) -> String {
     let mut looks = looks(kinds, 7, |job| {
         format!(
             "SELECT id FROM (SELECT id FROM jobs WHERE {job} AND due_at <= $3 ORDER BY priority, due_at, id LIMIT $6) AS ready"
@@ -238,6 +260,17 @@ fn claiming(kinds: usize) -> String {
     )
 }
 
+/// Values: kinds.
+fn next_due_sql(kinds: usize) -> String {
+    let look = |job: &str| format!("SELECT (SELECT min(due_at) FROM jobs WHERE {job}) AS due_at");
+    let ready = looks(kinds, 1, look).join(" UNION ALL ");
+    let kinds = places(kinds, 1);
+    format!(
+        "SELECT (SELECT min(due_at) FROM ({ready}) AS ready), \
+         (SELECT min(lease_until) + 1 FROM jobs WHERE state = 'running' AND kind IN ({kinds}))"
+    )
+}
+
 impl Store {
     /// Claims due jobs: most urgent first, then the longest due.
     pub async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Job>> {
@@ -256,7 +289,10 @@ impl Store {
                 let now = time.now();
                 let over = if is_away(Guard::Lease) { Timestamp::MIN } else { now };
                 let until = millis(now.saturating_add(lease).unwrap_or(Timestamp::MAX));
-                let claim = query(claiming(kinds.len())).bind(owner).bind(until).bind(millis(now));
+                let claim = query(CLAIM.of(kinds.len(), claim_sql))
+                    .bind(owner)
+                    .bind(until)
+                    .bind(millis(now));
                 let claim = claim.bind(millis(over)).bind(limit).bind(seen);
                 let claim = kinds.into_iter().fold(claim, |claim, kind| claim.bind(kind));
                 let mut rows: Vec<Row> = claim.all(db).await?;
@@ -301,16 +337,7 @@ impl Store {
         if kinds.is_empty() {
             return Ok(None);
         }
-        let ready =
-            looks(kinds.len(), 1, |job| format!("(SELECT min(due_at) FROM jobs WHERE {job})"));
-        let ready = ready.into_iter().map(|look| format!("SELECT {look} AS due_at"));
-        let ready = ready.collect::<Vec<_>>().join(" UNION ALL ");
-        let places = places(kinds.len(), 1);
-        let running = format!(
-            "SELECT min(lease_until) + 1 FROM jobs WHERE state = 'running' AND kind IN ({places})"
-        );
-        let asked =
-            query(format!("SELECT (SELECT min(due_at) FROM ({ready}) AS ready), ({running})"));
+        let asked = query(NEXT_DUE.of(kinds.len(), next_due_sql));
         let asked = kinds.iter().fold(asked, |asked, kind| asked.bind(*kind));
         let (ready, running): (Option<i64>, Option<i64>) = self.db.one(asked).await?;
         Ok([ready, running].into_iter().flatten().min().map(instant))

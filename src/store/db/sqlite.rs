@@ -97,6 +97,10 @@ async fn aside<T: Send + 'static>(
 
 const WAL: &str = "PRAGMA journal_mode = WAL";
 
+/// What a savepoint may have to undo stays in memory: beyond 64 KiB it would go through a file. A longer log holds pages that
+/// are written again and again only once when it is moved into the file.
+const WRITER: &str = "PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000";
+
 /// Opens a file, and sets the connection up. `journal` is a statement of its own because what is set stays in the file.
 fn open(
     path: &Path,
@@ -112,6 +116,9 @@ fn open(
     // A raw webhook may hold secrets: deleting it leaves nothing in the file.
     let settings = "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON";
     db.execute_batch(settings)?;
+    if flags.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
+        db.execute_batch(WRITER)?;
+    }
     Ok(db)
 }
 

@@ -199,10 +199,12 @@ async fn run_all(db: &mut Connection, jobs: Vec<Job>) {
 /// One transaction for all; a part that fails is undone by itself. Each is told after the commit.
 async fn together(db: &mut Connection, parts: Vec<Part>) {
     let mut done: Vec<Done> = Vec::with_capacity(parts.len());
+    let is_alone = parts.len() == 1;
     for part in parts {
         // The first one begins; so does the next after the database ended the transaction by itself.
         let begun = if is_open(db) { Ok(()) } else { dialect::begin(db).await };
         let ended = match begun {
+            Ok(()) if is_alone => alone(db, part).await,
             Ok(()) => part_of(db, part).await,
             Err(error) => part(Err(error.into())).await,
         };
@@ -222,6 +224,15 @@ async fn together(db: &mut Connection, parts: Vec<Part>) {
         };
         tell(done, &committed);
     }
+}
+
+/// Runs a part that has the transaction for itself: there is nothing but it to undo.
+async fn alone(db: &mut Connection, part: Part) -> Done {
+    let mut done = part(Ok(&mut *db)).await;
+    if let Some(error) = done.failed.take() {
+        done.failed = Some(undone(db, error).await);
+    }
+    done
 }
 
 /// Runs a part, and undoes what it did when it fails.
