@@ -21,6 +21,8 @@ const EMPTY_LOG: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// Writes that share one commit at most.
 const SHARED: usize = 64;
+/// The same while deliveries wait for their turn.
+const HURRIED: usize = 8;
 
 /// What runs on the connection by itself.
 type Alone = Box<dyn for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, ()> + Send>;
@@ -143,11 +145,12 @@ async fn write_all(
 ) -> anyhow::Result<()> {
     let (mut jobs, mut deliveries) = (Vec::with_capacity(SHARED), Vec::with_capacity(BATCH));
     loop {
+        let most = if queues.intake.is_empty() { SHARED } else { HURRIED };
         // Told to stop, it ends between two commits: nothing is left half done.
         tokio::select! {
             biased;
             () = stopped.cancelled() => break,
-            count = queues.urgent.recv_many(&mut jobs, SHARED) => {
+            count = queues.urgent.recv_many(&mut jobs, most) => {
                 if count == 0 {
                     break;
                 }

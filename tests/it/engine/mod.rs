@@ -15,6 +15,7 @@ mod rounds;
 mod runs;
 mod secrets;
 mod storms;
+mod together;
 mod volume;
 mod wakes;
 
