@@ -9,7 +9,7 @@ use std::{borrow::Cow, sync::OnceLock, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::{Connection, Error, Result, Store, from_json, instant, millis, query};
+use super::{Connection, Error, Result, Store, db::Query, from_json, instant, millis, query};
 use crate::{
     domain::ids::IncidentId,
     ops::guard::{Guard, is_away},
@@ -294,7 +294,7 @@ impl Store {
                     .bind(until)
                     .bind(millis(now));
                 let claim = claim.bind(millis(over)).bind(limit).bind(seen);
-                let claim = kinds.into_iter().fold(claim, |claim, kind| claim.bind(kind));
+                let claim = kinds.into_iter().fold(claim, Query::bind);
                 let mut rows: Vec<Row> = claim.all(db).await?;
                 // RETURNING has no order.
                 rows.sort_by_key(|(id, _, _, _, due, priority, ..)| (*priority, *due, *id));

@@ -29,14 +29,12 @@ impl Store {
                 self.db.write(move |db| Box::pin(async move { Ok(query(sql).one(db).await?) }));
             return write.await.map(|(number,)| IncidentId(number));
         }
-        let number = match self.numbers.next(None) {
-            Some(number) => number,
-            None => {
-                let sql = "SELECT value FROM meta WHERE name = 'incident'";
-                let (last,): (i64,) = self.db.one(query(sql)).await?;
-                self.numbers.next(Some(last)).unwrap_or(last + 1)
-            }
-        };
+        if let Some(number) = self.numbers.next(None) {
+            return Ok(IncidentId(number));
+        }
+        let sql = "SELECT value FROM meta WHERE name = 'incident'";
+        let (last,): (i64,) = self.db.one(query(sql)).await?;
+        let number = self.numbers.next(Some(last)).unwrap_or(last + 1);
         Ok(IncidentId(number))
     }
 }

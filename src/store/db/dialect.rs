@@ -1,7 +1,7 @@
 //! Everything the two databases do differently, in one place. All other SQL is one text for both: `$1` places, `RETURNING`,
 //! `ON CONFLICT`, BIGINT milliseconds.
 
-use std::{borrow::Cow, cell::RefCell, collections::HashMap, rc::Rc};
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use rusqlite::TransactionBehavior;
 
@@ -35,19 +35,16 @@ thread_local! {
     static TEXTS: RefCell<HashMap<(usize, usize), Rc<str>>> = RefCell::default();
 }
 
-/// Our SQL as SQLite takes it.
-pub fn sqlite(sql: &Cow<'static, str>) -> Rc<str> {
-    match sql {
-        Cow::Owned(text) => for_sqlite(text).into(),
-        Cow::Borrowed(text) => TEXTS.with_borrow_mut(|texts| {
-            let place = (text.as_ptr().addr(), text.len());
-            Rc::clone(texts.entry(place).or_insert_with(|| for_sqlite(text).into()))
-        }),
-    }
+/// A text of the program as SQLite takes it.
+pub fn sqlite_once(sql: &'static str) -> Rc<str> {
+    TEXTS.with_borrow_mut(|texts| {
+        let place = (sql.as_ptr().addr(), sql.len());
+        Rc::clone(texts.entry(place).or_insert_with(|| sqlite(sql).into()))
+    })
 }
 
-/// To SQLite `$1` is a name, and `?1` a place. A `$` of a JSON path stays.
-fn for_sqlite(sql: &str) -> String {
+/// Our SQL as SQLite takes it: to it `$1` is a name, and `?1` a place. A `$` of a JSON path stays.
+pub fn sqlite(sql: &str) -> String {
     let mut parts = sql.split('$');
     let first = parts.next().unwrap_or_default().to_owned();
     let sql = parts.fold(first, |sql, part| {
@@ -175,7 +172,7 @@ mod tests {
     fn a_place_is_written_as_each_database_takes_it_and_a_json_path_stays() {
         let ours = "SELECT json_extract(state, '$.id') FROM t WHERE a = $1 AND b IN ({texts of $12}) {skip locked}";
         let sqlite = "SELECT json_extract(state, '$.id') FROM t WHERE a = ?1 AND b IN (SELECT value FROM json_each(?12)) ";
-        assert_eq!(super::for_sqlite(ours), sqlite);
+        assert_eq!(super::sqlite(ours), sqlite);
         let postgres = "SELECT json_extract(state, '$.id') FROM t WHERE a = $1 AND b IN (SELECT value FROM json_array_elements_text($12::json)) FOR UPDATE SKIP LOCKED";
         assert_eq!(super::postgres(ours), postgres);
     }

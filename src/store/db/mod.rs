@@ -20,17 +20,17 @@ use futures::future::BoxFuture;
 use rusqlite::Row;
 use sqlx::{FromRow, PgConnection, postgres::PgRow};
 
+use self::pool::Session;
 pub use self::{
     dialect::{give_way, is_new, lock_incidents, script, server_time},
     error::DbError,
     postgres::Postgres,
-    query::query,
+    query::{Query, query},
     sqlite::{
         Sqlite, copy_file, damaged, lock as lock_file, look_into, memory, open_alone, open_file,
         quick_check,
     },
 };
-use self::{pool::Session, query::Query};
 use super::{Error, Migrated, NewDelivery, Result, Settings};
 use crate::ops::clock::Clock;
 

@@ -1,6 +1,6 @@
 //! One query for both databases: the same text, values bound in the order `$1`, `$2` …
 
-use std::borrow::Cow;
+use std::{borrow::Cow, rc::Rc};
 
 use futures::future::BoxFuture;
 use rusqlite::{Row, ToSql, params_from_iter, types::ToSqlOutput};
@@ -81,7 +81,7 @@ impl Query {
         Box::pin(async move {
             Ok(match db {
                 Connection::Sqlite(db) => {
-                    let mut statement = db.prepare_cached(&dialect::sqlite(&self.sql))?;
+                    let mut statement = db.prepare_cached(&self.for_sqlite())?;
                     let mut rows = statement.query(params_from_iter(&self.values))?;
                     while rows.next()?.is_some() {}
                     db.changes()
@@ -107,12 +107,19 @@ impl Query {
         }
     }
 
+    fn for_sqlite(&self) -> Rc<str> {
+        match &self.sql {
+            Cow::Borrowed(text) => dialect::sqlite_once(text),
+            Cow::Owned(text) => dialect::sqlite(text).into(),
+        }
+    }
+
     /// Runs it in SQLite, at once; its rows.
     pub fn rows<T>(&self, db: &rusqlite::Connection) -> rusqlite::Result<Vec<T>>
     where
         T: for<'r> TryFrom<&'r Row<'r>, Error = rusqlite::Error>,
     {
-        let mut statement = db.prepare_cached(&dialect::sqlite(&self.sql))?;
+        let mut statement = db.prepare_cached(&self.for_sqlite())?;
         statement.query_map(params_from_iter(&self.values), |row| T::try_from(row))?.collect()
     }
 
