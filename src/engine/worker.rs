@@ -1,9 +1,18 @@
 //! The claim loop: due jobs are claimed with a lease and run, most urgent first.
 //!
-//! The lease is renewed while a job runs. A job whose lease could not be renewed for two thirds of its length is dropped:
-//! another worker may have it by then. What a job did is committed by the job itself, with its fence.
+//! The lease is renewed while a job runs. A job whose lease could not be renewed for two thirds of its length stands still, and
+//! is dropped when the lease is lost: another worker may have it by then. What a job did is committed by the job itself, with its fence.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use jiff::SignedDuration;
@@ -173,8 +182,12 @@ impl Engine {
     pub async fn run_leased(&self, job: Job) {
         let (id, fence) = (job.id, job.fence);
         let lease = self.store.lease();
+        let renewed = AtomicU64::new(millis(self.clock.monotonic()));
+        let age = || {
+            let then = Duration::from_millis(renewed.load(Ordering::Relaxed));
+            self.clock.monotonic().saturating_sub(then)
+        };
         let renewing = async {
-            let mut renewed = self.clock.monotonic();
             loop {
                 self.clock.sleep(lease / 3).await;
                 let asked = self.clock.monotonic();
@@ -185,17 +198,28 @@ impl Engine {
                     () = self.clock.sleep(lease / 3) => None,
                 };
                 match answer {
-                    Some(true) => renewed = asked,
-                    None if self.clock.monotonic().saturating_sub(renewed) < lease * 2 / 3 => {}
+                    Some(true) => renewed.store(millis(asked), Ordering::Relaxed),
+                    None if age() < lease * 2 / 3 => {}
                     Some(false) | None => break,
                 }
             }
         };
-        tokio::select! {
+        let (mut running, mut renewing) = (pin!(self.run_job(&job)), pin!(renewing));
+        let has_it = poll_fn(|cx| {
+            // After a pause of this process another worker may have the job: nothing more is done before the lease is renewed.
+            let is_fresh = age() < lease * 2 / 3;
             // What is done is done, although the lease may be lost at the same moment.
-            biased;
-            () = self.run_job(&job) => {}
-            () = renewing => tracing::warn!(job.key, "the lease was lost; another worker has this job"),
+            if is_fresh && running.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            if renewing.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            let goes_on = !is_fresh && age() < lease * 2 / 3;
+            if goes_on { running.as_mut().poll(cx).map(|()| true) } else { Poll::Pending }
+        });
+        if !has_it.await {
+            tracing::warn!(job.key, "the lease was lost; another worker has this job");
         }
     }
 
@@ -258,6 +282,10 @@ impl Engine {
         self.change(id, vec![Command::Wake], along).await?;
         Ok(())
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// True when another worker owns the job now.

@@ -10,13 +10,16 @@
 )]
 
 mod alertmanager;
+mod chat;
 mod clocks;
+mod matrix;
 mod network;
 mod oracle;
 mod phone;
 mod replica;
 mod rng;
 mod run;
+mod slack;
 mod trace;
 mod trouble;
 

@@ -23,6 +23,8 @@ use paramedic::{
     notify::{
         Channel,
         console::Console,
+        matrix::{Matrix, MatrixSettings},
+        slack::{Slack, SlackSettings},
         webhook::{Webhook, WebhookSettings},
     },
     ops::{clock::Clock, lifecycle::Tasks},
@@ -31,22 +33,26 @@ use paramedic::{
 
 use crate::{
     alertmanager::{SOURCES, Ticket},
+    matrix,
     run::EPOCH,
+    slack,
 };
 
 const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const CONFIG: &str = "
 default_policy: data
 webhook: { secret: { env: HOOK } }
-channels: { ops: { webhook: 'http://phone.sim/ops' } }
+slack: { token: { env: HOOK }, api_url: 'http://slack.sim/api/' }
+matrix: { homeserver: 'http://matrix.sim', token: { env: HOOK } }
+channels: { ops: { webhook: 'http://phone.sim/ops' }, chat: { slack: C0SIMOPS }, room: { matrix: '!ops:matrix.sim' } }
 sources:
   default: { receiver: paramedic, alertmanagers: ['http://default.sim'] }
   other: { receiver: paramedic, alertmanagers: ['http://other.sim'] }
 ";
 const ONCALL: &str = "
 people:
-  - { id: ana, name: Ana Lima, contacts: { webhook: 'http://phone.sim/ana' }, notify: { default: [ { at: 0m, by: [webhook] } ] } }
-  - { id: raj, name: Raj Patel, contacts: { webhook: 'http://phone.sim/raj' }, notify: { default: [ { at: 0m, by: [webhook] } ] } }
+  - { id: ana, name: Ana Lima, contacts: { webhook: 'http://phone.sim/ana', matrix: '@ana:matrix.sim' }, notify: { default: [ { at: 0m, by: [webhook, matrix] } ] } }
+  - { id: raj, name: Raj Patel, contacts: { webhook: 'http://phone.sim/raj', slack: U0RAJPATEL }, notify: { default: [ { at: 0m, by: [webhook, slack] } ] } }
 schedules:
   - { id: primary, time_zone: UTC, layers: [ { rotate: weekly, handoff: 'Mon 09:00', since: 2026-01-05, people: [ana] } ] }
 policies:
@@ -102,8 +108,23 @@ impl Plan {
         let (plan, http) = (self, self.http.clone());
         let secrets = WebhookSettings { secrets: vec![SECRET.to_owned().into()] };
         let webhook = Webhook::new(http.clone(), &secrets, clock.clone()).unwrap();
-        let mut channels = Channels::new([Channel::Webhook(webhook)], &clock);
+        let slack = SlackSettings {
+            token: SECRET.into(),
+            api_url: format!("http://{}/api/", slack::HOST).parse().unwrap(),
+        };
+        let matrix = MatrixSettings {
+            homeserver: format!("http://{}", matrix::HOST).parse().unwrap(),
+            token: SECRET.into(),
+            clear_text_in_encrypted_rooms: false,
+            per_second: 1.0,
+            burst: 10,
+        };
+        let slack = Channel::Slack(Slack::new(http.clone(), slack));
+        let matrix = Channel::Matrix(Matrix::new(http.clone(), matrix, clock.clone()));
+        let mut channels = Channels::new([Channel::Webhook(webhook), slack, matrix], &clock);
         assert!(channels.add("ops", "webhook", "http://phone.sim/ops"));
+        assert!(channels.add("chat", "slack", slack::CHANNEL));
+        assert!(channels.add("room", "matrix", matrix::ROOM));
         let clusters = plan.engine.clusters.clone();
         let (recorder, time) = (&plan.config.recorder, clock.clone());
         let recorder = Recorder::new(recorder, &clusters, store.clone(), time, owner.clone());

@@ -22,11 +22,13 @@ use paramedic::{
 use crate::{
     alertmanager::{Alertmanager, SOURCES},
     clocks::Clocks,
+    matrix::{self, Matrix},
     network::Network,
     oracle,
     phone::{Page, Phone},
     replica::{Done, Plan, Replica, Role},
     rng::Rng,
+    slack::{self, Slack},
     trace::Trace,
     trouble::{Disk, Rates},
 };
@@ -59,7 +61,7 @@ pub struct Run {
     pub rates: Rates,
     pub clocks: Clocks,
     pub world: Arc<World>,
-    is_file: bool,
+    pub is_file: bool,
     name: String,
     pub store: Store,
     plan: &'static Plan,
@@ -77,6 +79,8 @@ pub struct Run {
     faults: u64,
     wrong: Vec<String>,
     pub phone: Phone,
+    pub slack: Slack,
+    pub matrix: Matrix,
     people: BTreeMap<(Duration, u64), Page>,
     pub trace: Trace,
     chaos: bool,
@@ -148,6 +152,8 @@ impl Run {
             disk,
             network,
             phone: Phone::default(),
+            slack: Slack::default(),
+            matrix: Matrix::default(),
             people: BTreeMap::new(),
             trace: Trace::new(),
             chaos: true,
@@ -340,11 +346,17 @@ impl Run {
         }
         let (ams, phone, trace, rng, people) =
             (&mut self.ams, &mut self.phone, &mut self.trace, &mut self.rng, &mut self.people);
+        let (slack, matrix) = (&mut self.slack, &mut self.matrix);
         self.network.carry(now, |request| {
             let host = request.url.host_str().unwrap_or_default();
             let source = SOURCES.iter().position(|source| host == format!("{source}.sim"));
             if let Some(source) = source {
                 return ams[source].answer(request);
+            }
+            match host {
+                slack::HOST => return slack.answer(request, now, EPOCH.parse().unwrap()),
+                matrix::HOST => return matrix.answer(request, now),
+                _ => {}
             }
             let (answer, page) = phone.receive(request, now);
             if let Some(page) = page {
@@ -389,7 +401,9 @@ impl Run {
     /// When the store's next job is due, as the store's time goes.
     async fn next_due(&self) -> Option<Duration> {
         let clock = if self.is_file { self.clocks.replica(0) } else { self.clocks.server() };
-        let kinds: Vec<&str> = paramedic::engine::worker::kinds().collect();
+        // Nobody polls Matrix here.
+        let kinds = paramedic::engine::worker::kinds().filter(|kind| *kind != "sync");
+        let kinds: Vec<&str> = kinds.collect();
         let due = self.store.next_due(&kinds).await.unwrap()?;
         Some(self.now() + Duration::try_from(due.duration_since(clock.now())).unwrap_or_default())
     }
