@@ -22,7 +22,11 @@ use super::Engine;
 use crate::{
     domain::incident::Command,
     engine::{change::Along, correlate::Applied, deliver::backoff},
-    ops::{lifecycle::Tasks, metrics as names},
+    ops::{
+        guard::{Guard, is_away},
+        lifecycle::Tasks,
+        metrics as names,
+    },
     store::{self, Again, Claim, Job, JobEnd},
 };
 
@@ -204,18 +208,19 @@ impl Engine {
                 }
             }
         };
+        let is_fresh = || age() < lease * 2 / 3 || is_away(Guard::Pause) || is_away(Guard::Fence);
         let (mut running, mut renewing) = (pin!(self.run_job(&job)), pin!(renewing));
         let has_it = poll_fn(|cx| {
             // After a pause of this process another worker may have the job: nothing more is done before the lease is renewed.
-            let is_fresh = age() < lease * 2 / 3;
+            let was_fresh = is_fresh();
             // What is done is done, although the lease may be lost at the same moment.
-            if is_fresh && running.as_mut().poll(cx).is_ready() {
+            if was_fresh && running.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(true);
             }
             if renewing.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(false);
             }
-            let goes_on = !is_fresh && age() < lease * 2 / 3;
+            let goes_on = !was_fresh && is_fresh();
             if goes_on { running.as_mut().poll(cx).map(|()| true) } else { Poll::Pending }
         });
         if !has_it.await {

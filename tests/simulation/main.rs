@@ -157,3 +157,8 @@ fn a_worker_that_lost_its_job_and_commits_is_found() {
 fn leases_without_end_are_found() {
     is_missed(Guard::Lease, 40);
 }
+
+#[test]
+fn a_worker_that_goes_on_after_a_pause_is_found() {
+    is_missed(Guard::Pause, 40);
+}

@@ -153,9 +153,9 @@ impl Matrix {
             (Some(_), None) => {
                 return Err((400, "M_UNKNOWN", "Can't send relation to unknown event"));
             }
-            (other, root) => {
-                assert!(matches!(other, None | Some("m.thread")), "{content}");
-                let thread = root.map(|root| self.messages[root].id.clone());
+            (kind, top) => {
+                assert!(matches!(kind, None | Some("m.thread")), "{content}");
+                let thread = top.map(|top| self.messages[top].id.clone());
                 let body = content["body"].as_str().unwrap().to_owned();
                 let message = Message { room: room.to_owned(), id: id.clone(), thread, body };
                 self.messages.push(message);
