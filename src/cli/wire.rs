@@ -85,7 +85,7 @@ pub async fn wire(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Resul
         channels: channels(config, &http, &clock, console)?,
         owner,
         outage: engine::outage::Outage::new(clock.monotonic()),
-        started_at: now,
+        started_at: clock.monotonic(),
         http,
         clock,
         store,

@@ -94,7 +94,13 @@ impl Engine {
             unclear: job.unclear,
         };
         match transport.send(&delivery).await {
-            Ok(receipt) => self.posted(&incident, channel, end, receipt).await,
+            Ok(receipt) => {
+                // What stands there may be an earlier attempt's: it is edited at once.
+                let is_older =
+                    edit.is_none() && transport.caps().edit && (job.attempt > 1 || job.unclear);
+                let again = is_older.then(|| Again::later(now, "an earlier attempt may be shown"));
+                self.posted(&incident, channel, JobEnd { again, ..end }, receipt).await
+            }
             Err(failure) => self.not_posted(job, &incident, channel, end, before, failure).await,
         }
     }
@@ -106,14 +112,12 @@ impl Engine {
         end: JobEnd,
         receipt: Receipt,
     ) -> anyhow::Result<()> {
+        let mut sent = self.post_record(incident, channel, receipt, "sent", &digest(incident));
+        if end.again.is_some() {
+            sent.revision = 0;
+        }
         let mut along = Along::job(end);
-        along.changes.messages.push(self.post_record(
-            incident,
-            channel,
-            receipt,
-            "sent",
-            &digest(incident),
-        ));
+        along.changes.messages.push(sent);
         let accepted = Command::PostAccepted { channel: channel.to_owned() };
         self.change(incident.id, vec![accepted], along).await?;
         Ok(())

@@ -125,6 +125,7 @@ impl Engine {
             changes.mark_unchanged();
             let Ok(slot) = Arc::clone(&room).acquire_owned().await else { return };
             let limit = 1 + room.available_permits();
+            let asked = self.clock.monotonic();
             let claim = Claim { owner: &self.owner, kinds, limit, lease: self.store.lease() };
             let jobs = self.store.claim(claim).await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "no jobs could be claimed");
@@ -141,7 +142,7 @@ impl Engine {
                 let Ok(slot) = Arc::clone(&room).acquire_owned().await else { return };
                 let engine = self.clone();
                 tasks.spawn("engine.job", async move {
-                    engine.run_leased(job).await;
+                    engine.run_leased(job, asked).await;
                     drop(slot);
                     Ok(())
                 });
@@ -168,7 +169,7 @@ impl Engine {
         while self.apply_next().await? != Applied::Nothing {}
         for lane in 0..LANES.len() {
             for job in self.claim_lane(lane).await? {
-                self.run_leased(job).await;
+                self.run_leased(job, self.clock.monotonic()).await;
                 ran += 1;
             }
         }
@@ -182,11 +183,11 @@ impl Engine {
         self.store.claim(Claim { owner: &self.owner, kinds, limit, lease }).await
     }
 
-    /// Runs a claimed job, and renews its lease meanwhile.
-    pub async fn run_leased(&self, job: Job) {
+    /// Runs a job that was claimed after `asked`, monotonic, and renews its lease meanwhile.
+    pub async fn run_leased(&self, job: Job, asked: Duration) {
         let (id, fence) = (job.id, job.fence);
         let lease = self.store.lease();
-        let renewed = AtomicU64::new(millis(self.clock.monotonic()));
+        let renewed = AtomicU64::new(millis(asked));
         let age = || {
             let then = Duration::from_millis(renewed.load(Ordering::Relaxed));
             self.clock.monotonic().saturating_sub(then)

@@ -12,6 +12,8 @@
 mod alertmanager;
 mod chat;
 mod clocks;
+mod diagnosis;
+mod heartbeat;
 mod matrix;
 mod network;
 mod oracle;

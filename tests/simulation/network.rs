@@ -20,7 +20,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::{
-    matrix,
+    diagnosis, matrix,
     rng::Rng,
     slack::{self, says},
 };
@@ -219,12 +219,13 @@ impl State {
     }
 }
 
-/// True for what a person or a channel gets to see.
+/// True for what a person or a channel gets to see, or what must happen once.
 fn is_message(request: &Request) -> bool {
     let path = request.url.path();
     request.headers.iter().any(|(name, _)| name.as_str() == "webhook-id")
         || path.ends_with("/chat.postMessage")
         || path.contains("/send/m.room.message/")
+        || path == diagnosis::REPAIR
 }
 
 /// An answer with a body as proxies write it, or as Matrix limits.

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::{
     alertmanager::{Alert, Alertmanager, SOURCES},
-    chat,
+    chat, diagnosis, heartbeat,
     phone::Page,
     run::Run,
 };
@@ -117,6 +117,8 @@ pub async fn judge(run: &Run) -> Vec<String> {
         undone.map(|(number, member)| format!("delivery {number} was applied again: {member}")),
     );
     chat::judge(run, &history, &mut wrong).await;
+    diagnosis::judge(run, &history, &mut wrong).await;
+    heartbeat::judge(run, &mut wrong).await;
     outages(run, &mut wrong);
     urgent(&history, &mut wrong);
     orphans(run, &mut wrong).await;
@@ -212,7 +214,9 @@ async fn members(run: &Run, wrong: &mut Vec<String>) {
         let known = run.store.firing_members(SOURCES[am.source]).await.unwrap();
         for alert in &am.alerts {
             let fires = known.iter().any(|m| m.fingerprint == alert.fingerprint);
-            if fires != alert.said && !(fires && alert.shown) {
+            // What Alertmanager forgot without a word is over, as its API says.
+            let is_missing = !fires && !alert.firing;
+            if fires != alert.said && !(fires && alert.shown) && !is_missing {
                 wrong.push(format!(
                     "{} fires here: {fires}; Alertmanager's last word: {}",
                     name(am, alert),

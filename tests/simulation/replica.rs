@@ -33,7 +33,7 @@ use paramedic::{
 
 use crate::{
     alertmanager::{SOURCES, Ticket},
-    matrix,
+    diagnosis, matrix,
     run::EPOCH,
     slack,
 };
@@ -41,12 +41,17 @@ use crate::{
 const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const CONFIG: &str = "
 default_policy: data
+playbooks: { dir: playbooks }
+egress: { allow: ['192.0.2.0/24'] }
 webhook: { secret: { env: HOOK } }
 slack: { token: { env: HOOK }, api_url: 'http://slack.sim/api/' }
 matrix: { homeserver: 'http://matrix.sim', token: { env: HOOK } }
 channels: { ops: { webhook: 'http://phone.sim/ops' }, chat: { slack: C0SIMOPS }, room: { matrix: '!ops:matrix.sim' } }
 sources:
-  default: { receiver: paramedic, alertmanagers: ['http://default.sim'] }
+  default:
+    receiver: paramedic
+    alertmanagers: ['http://default.sim']
+    heartbeat: { match: [alertname=Watchdog], every: 1m, miss: 2 }
   other: { receiver: paramedic, alertmanagers: ['http://other.sim'] }
 ";
 const ONCALL: &str = "
@@ -85,6 +90,7 @@ impl Plan {
         let path = |name: &str| folder.path().join(name);
         std::fs::write(path("paramedic.yaml"), CONFIG).unwrap();
         std::fs::write(path("oncall.yaml"), ONCALL).unwrap();
+        diagnosis::write(&path("playbooks"));
         let name = format!("plan-{}", folder.path().display());
         let _world = World::begin(&name, &tasks).await.unwrap();
         let env = [
@@ -97,8 +103,11 @@ impl Plan {
         let console = Console::new(std::io::sink(), false);
         let parts = Parts { clock, console, clusters: vec![] };
         let engine = wire(&config, parts, &tasks).await.unwrap().engine;
+        engine.catalog.set(Arc::new(diagnosis::with_repair_once(&engine.catalog.get())));
         tasks.stop().stopped.cancel();
-        Self { engine, config, http: Client::new(Guard::default()).unwrap() }
+        // Names may be asked where some network may.
+        let allow = vec!["192.0.2.0/24".parse().unwrap()];
+        Self { engine, config, http: Client::new(Guard { allow }).unwrap() }
     }
 
     /// A process starts; it may fail, as the store may.
@@ -139,7 +148,7 @@ impl Plan {
             channels,
             owner,
             outage: Outage::new(clock.monotonic()),
-            started_at: clock.now(),
+            started_at: clock.monotonic(),
             http,
             clock,
             store,
@@ -153,7 +162,8 @@ impl Plan {
 pub enum Done {
     Started(Option<Box<Engine>>),
     Applied,
-    Claimed(Vec<Job>),
+    /// And when they were asked for.
+    Claimed(Vec<Job>, Duration),
     Ran,
     /// A webhook, answered 2xx or not.
     Took(Ticket, bool),
@@ -342,15 +352,18 @@ impl Replica {
     pub fn claim(&mut self, lane: usize) {
         let role = Role::Claim(lane);
         let Some(engine) = self.engine.clone().filter(|_| !self.has(role)) else { return };
-        let claim = async move { Done::Claimed(engine.claim_lane(lane).await.unwrap_or_default()) };
+        let claim = async move {
+            let asked = engine.clock.monotonic();
+            Done::Claimed(engine.claim_lane(lane).await.unwrap_or_default(), asked)
+        };
         self.actors.push(Actor::new(role, format!("claim {lane}"), claim));
     }
 
-    pub fn run(&mut self, job: Job) {
+    pub fn run(&mut self, job: Job, asked: Duration) {
         let Some(engine) = self.engine.clone() else { return };
         let (name, claimed) = (format!("{} #{}", job.key, job.fence), (job.key.clone(), job.fence));
         let run = async move {
-            engine.run_leased(job).await;
+            engine.run_leased(job, asked).await;
             Done::Ran
         };
         let mut actor = Actor::new(Role::Job, name, run);

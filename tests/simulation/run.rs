@@ -12,7 +12,10 @@ use std::{
 
 use paramedic::{
     domain::ids::IncidentId,
-    ops::{guard, lifecycle::Tasks},
+    ops::{
+        guard,
+        lifecycle::{self, Tasks},
+    },
     store::{
         Settings, Store,
         sim::{Kind, World},
@@ -22,6 +25,7 @@ use paramedic::{
 use crate::{
     alertmanager::{Alertmanager, SOURCES},
     clocks::Clocks,
+    diagnosis,
     matrix::{self, Matrix},
     network::Network,
     oracle,
@@ -36,7 +40,7 @@ use crate::{
 /// When each run begins.
 pub const EPOCH: &str = "2026-11-23T03:00:00Z";
 /// How long faults are played.
-const CHAOS: Duration = Duration::from_mins(12);
+pub const CHAOS: Duration = Duration::from_mins(12);
 /// How long the world is left alone afterwards.
 const QUIET: Duration = Duration::from_mins(14);
 /// Between two replacements of a process in peace.
@@ -90,6 +94,7 @@ pub struct Run {
 pub fn play(seed: u64, away: Option<guard::Guard>) -> Ended {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     guard::take_away(away);
+    lifecycle::block_in_place(true);
     let ended = runtime.block_on(async {
         let tasks = Tasks::default();
         let mut run = Run::begin(seed, &tasks).await;
@@ -104,6 +109,7 @@ pub fn play(seed: u64, away: Option<guard::Guard>) -> Ended {
         Ended { hash: run.trace.hash, faults, wrong, lines: run.trace.lines }
     });
     guard::take_away(None);
+    lifecycle::block_in_place(false);
     ended
 }
 
@@ -286,7 +292,7 @@ impl Run {
             }
             Done::Started(None) => self.replicas[r].starts = now + Duration::from_secs(1),
             Done::Applied => {}
-            Done::Claimed(jobs) => {
+            Done::Claimed(jobs, asked) => {
                 for job in jobs {
                     self.trace.note(&format!(
                         "r{r} claims {} #{} attempt {}{}",
@@ -295,7 +301,7 @@ impl Run {
                         job.attempt,
                         if job.unclear { " unclear" } else { "" }
                     ));
-                    self.replicas[r].run(job);
+                    self.replicas[r].run(job, asked);
                 }
             }
             Done::Ran => self.trace.note(&format!("r{r} ran {name}")),
@@ -356,6 +362,7 @@ impl Run {
             match host {
                 slack::HOST => return slack.answer(request, now, EPOCH.parse().unwrap()),
                 matrix::HOST => return matrix.answer(request, now),
+                diagnosis::HOST => return diagnosis::answer(rng),
                 _ => {}
             }
             let (answer, page) = phone.receive(request, now);

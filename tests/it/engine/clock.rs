@@ -133,7 +133,8 @@ async fn a_next_attempt_that_a_clock_ahead_planned_comes_in_time() {
     rig.app.hand.set_wall(right + SignedDuration::from_hours(5));
     let claimed = rig.app.engine.claim_lane(1).await.unwrap();
     for job in claimed {
-        rig.app.engine.run_leased(job).await;
+        let asked = rig.app.engine.clock.monotonic();
+        rig.app.engine.run_leased(job, asked).await;
     }
     assert_eq!(rig.app.incident(1).await.seq, started);
     rig.app.hand.set_wall(right);
