@@ -193,8 +193,10 @@ impl Engine {
             self.clock.monotonic().saturating_sub(then)
         };
         let renewing = async {
+            let mut wait = (lease / 3).saturating_sub(age());
             loop {
-                self.clock.sleep(lease / 3).await;
+                self.clock.sleep(wait).await;
+                wait = lease / 3;
                 let asked = self.clock.monotonic();
                 // A store that hangs must not keep us past the lease.
                 let answer = tokio::select! {

@@ -107,3 +107,20 @@ async fn a_process_that_started_with_its_clock_ahead_misses_it_in_time() {
     passes(&app, 17).await;
     assert_eq!(app.incident(1).await.title, "HeartbeatMissing");
 }
+
+#[tokio::test]
+async fn an_alarm_that_began_by_a_clock_ahead_ends_when_the_heartbeat_is_back() {
+    let app = TestApp::with(HEARTBEAT).await;
+    app.engine.plant_loops().await.unwrap();
+    beats(&app, "firing").await;
+    passes(&app, 14).await;
+    let right = app.engine.now();
+    app.hand.set_wall(right + jiff::SignedDuration::from_hours(2));
+    passes(&app, 2).await;
+    assert!(app.incident(1).await.is_open());
+    app.hand.set_wall(right);
+    app.engine.check_clock().await.unwrap();
+    beats(&app, "firing").await;
+    passes(&app, 4).await;
+    assert_eq!(app.incident(1).await.status.word(), "resolved");
+}

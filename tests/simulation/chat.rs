@@ -62,10 +62,13 @@ async fn cards(run: &Run, wrong: &mut Vec<String>) {
         }
         let card = run.slack.messages().find(|m| m.incident == text && m.key.starts_with("post:"));
         let shown = card.and_then(|card| card.revision);
-        // A mute that only moves says nothing that a card shows.
+        // A mute that only moves says nothing that a card shows, and a channel's refusal may wait for the next news.
         let timeline = run.store.timeline(id, 0, 100_000).await.unwrap();
-        let moved = |event: &Event| matches!(event, Event::SuppressionMoved { .. });
-        let last = timeline.iter().rev().find(|(_, _, event)| !moved(event)).map(|(seq, ..)| *seq);
+        let is_minor = |event: &Event| {
+            matches!(event, Event::SuppressionMoved { .. } | Event::PostFailed { .. })
+        };
+        let last =
+            timeline.iter().rev().find(|(_, _, event)| !is_minor(event)).map(|(seq, ..)| *seq);
         if shown < last {
             wrong.push(format!("{id} is at {last:?}, its card in Slack at {shown:?}"));
         }

@@ -209,7 +209,9 @@ pub struct Actor {
 impl Actor {
     fn new(role: Role, name: String, future: impl Future<Output = Done> + 'static) -> Self {
         let flag = Arc::new(Flag(AtomicBool::new(true)));
-        Self { role, name, job: None, flag, future: Box::pin(future) }
+        // Without the runtime's budget, which would end a poll when it likes.
+        let future = Box::pin(tokio::task::unconstrained(future));
+        Self { role, name, job: None, flag, future }
     }
 
     pub fn is_ready(&self) -> bool {

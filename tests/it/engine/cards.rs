@@ -169,3 +169,20 @@ async fn a_card_that_waits_for_its_turn_after_a_lost_answer_is_looked_for_all_th
     assert_eq!(cards(&rig).len(), names.len());
     assert_sound(&rig.app).await;
 }
+
+#[tokio::test]
+async fn a_card_whose_first_answer_was_lost_is_brought_up_to_date_once_it_is_found() {
+    let rig = Rig::new().await;
+    rig.slack.next(POST, Trouble::DoneThenHtml502);
+    let body = payload(&[("firing", &[("alertname", "A"), ("severity", "info")], 0)]);
+    rig.app.post_alerts(&body).await;
+    while cards(&rig).is_empty() {
+        rig.app.engine.pump().await.unwrap();
+    }
+    let answer = act(&rig.app, 1, "ack", &json!({ "by": "Mei" })).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    rig.live(20).await;
+    assert_eq!(cards(&rig).len(), 1);
+    assert!(cards(&rig)[0].text.contains("acknowledged"), "{}", cards(&rig)[0].text);
+    assert_sound(&rig.app).await;
+}
