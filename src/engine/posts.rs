@@ -96,8 +96,12 @@ impl Engine {
         match transport.send(&delivery).await {
             Ok(receipt) => {
                 // What stands there may be an earlier attempt's: it is edited at once.
-                let is_older =
-                    edit.is_none() && transport.caps().edit && (job.attempt > 1 || job.unclear);
+                let repeated = match transport.caps().class {
+                    Class::Idempotent => job.attempt > 1 || job.unclear,
+                    Class::Reconcilable => job.unclear,
+                    Class::Blind => false,
+                };
+                let is_older = edit.is_none() && transport.caps().edit && repeated;
                 let again = is_older.then(|| Again::later(now, "an earlier attempt may be shown"));
                 self.posted(&incident, channel, JobEnd { again, ..end }, receipt).await
             }

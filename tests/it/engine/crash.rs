@@ -150,6 +150,7 @@ async fn a_worker_that_was_paused_after_its_claim_sends_nothing_that_another_one
         app.engine.run_leased(job, app.engine.clock.monotonic()).await;
     }
     assert_eq!(slack.messages(ANA).len(), 1);
+    app.pump_until_quiet().await;
     assert_sound(&app).await;
 }
 
