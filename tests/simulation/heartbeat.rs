@@ -75,10 +75,12 @@ pub async fn judge(run: &Run, wrong: &mut Vec<String>) {
         }
         let timeline = run.store.timeline(id, 0, 100_000).await.unwrap();
         let mut was_open = false;
+        // Times of a clock that was ahead say nothing.
+        let is_told = !timeline.iter().any(|(_, _, e)| matches!(e, Event::SetBack { .. }));
         for (_, when, event) in &timeline {
             match event {
                 Event::Opened { .. } | Event::Reopened { .. } => {
-                    late += usize::from(*when > at(OVER / 2));
+                    late += usize::from(is_told && *when > at(OVER / 2));
                     was_open |= *when < at(AGAIN);
                 }
                 Event::Resolved { .. } => was_open &= *when >= at(AGAIN),
