@@ -85,7 +85,7 @@ pub async fn wire(config: &Config, parts: Parts, tasks: &Tasks) -> anyhow::Resul
         channels: channels(config, &http, &clock, console)?,
         owner,
         outage: engine::outage::Outage::new(clock.monotonic()),
-        started_at: now,
+        started_at: clock.monotonic(),
         http,
         clock,
         store,
@@ -193,7 +193,7 @@ fn channels(
 ) -> anyhow::Result<Channels> {
     let mut transports = vec![Channel::Console(console)];
     if let Some(settings) = &config.slack {
-        transports.push(Channel::Slack(slack(settings, http, clock)?));
+        transports.push(Channel::Slack(slack(settings, http)?));
     }
     if let Some(settings) = &config.matrix {
         transports.push(Channel::Matrix(matrix(settings, http, clock)));
@@ -213,17 +213,13 @@ fn channels(
 }
 
 /// The Slack workspace.
-pub fn slack(
-    settings: &config::Slack,
-    http: &http::Client,
-    clock: &Clock,
-) -> anyhow::Result<Slack> {
+pub fn slack(settings: &config::Slack, http: &http::Client) -> anyhow::Result<Slack> {
     let api_url = match &settings.api_url {
         Some(url) => url.get().clone(),
         None => SlackSettings::API.parse().context("the address of Slack's API")?,
     };
     let settings = SlackSettings { token: settings.token.get(), api_url };
-    Ok(Slack::new(http.clone(), settings, clock.clone()))
+    Ok(Slack::new(http.clone(), settings))
 }
 
 /// The Matrix account.

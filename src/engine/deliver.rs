@@ -86,7 +86,8 @@ impl Engine {
         {
             // Nothing was tried in this time.
             order.began = None;
-            let again = order.kept(Again::later(until, "every alert is over, or muted; waiting"));
+            let again = later(job, until, "every alert is over, or muted; waiting");
+            let again = order.kept(again);
             return Ok(self.end_job(JobEnd { again: Some(again), ..end }).await?);
         }
         if !incident.is_paging(order.page.round) && !is_away(Guard::LastLook) {
@@ -107,7 +108,7 @@ impl Engine {
                 let reason = format!("it may not be sent for another {} s", wait.as_secs());
                 return self.give_up(order, &incident, end, &reason).await;
             }
-            let again = order.kept(Again::later(after(now, wait), "rate limit"));
+            let again = order.kept(later(job, after(now, wait), "rate limit"));
             return Ok(self.end_job(JobEnd { again: Some(again), ..end }).await?);
         }
         let blind = transport.caps().class == Class::Blind;
@@ -299,6 +300,11 @@ fn failed_person(command: &Command) -> &str {
         Command::PageFailed { page, .. } => &page.name,
         _ => "",
     }
+}
+
+/// Later, without an attempt: what an earlier one may have done is as unclear as before.
+pub fn later(job: &Job, due: Timestamp, reason: &str) -> Again {
+    Again { unclear: job.unclear, ..Again::later(due, reason) }
 }
 
 /// An instant after a wait.

@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::{
     Engine,
-    deliver::{after, backoff},
+    deliver::{after, backoff, later},
     effects::priority,
+    posts::LONGEST_WAIT,
 };
 use crate::{
     domain::{
@@ -93,11 +94,11 @@ impl Engine {
             let stored = self.store.incident(id).await?;
             let open = stored.is_some_and(|stored| stored.incident.is_open());
             let due = now.saturating_add(CARD_WAIT).unwrap_or(now);
-            let again = open.then(|| Again::later(due, "the card is not there yet"));
+            let again = open.then(|| later(job, due, "the card is not there yet"));
             return Ok(self.end_job(JobEnd { again, ..end }).await?);
         };
         if let Some(wait) = transport.wait(address) {
-            let again = Again::later(after(now, wait), "rate limit");
+            let again = later(job, after(now, wait.min(LONGEST_WAIT)), "rate limit");
             return Ok(self.end_job(JobEnd { again: Some(again), ..end }).await?);
         }
         if job.unclear && transport.caps().class == Class::Blind {
@@ -165,7 +166,7 @@ impl Engine {
         let now = self.now();
         let due = wait.map_or_else(
             || now.saturating_add(backoff(job.attempt)).unwrap_or(now),
-            |wait| after(now, wait),
+            |wait| after(now, wait.min(LONGEST_WAIT)),
         );
         let again = Again { due, unclear, free: false, reason: reason.to_owned(), payload: None };
         Ok(self.end_job(JobEnd { again: Some(again), ..end }).await?)

@@ -85,6 +85,8 @@ impl Execution<'_> {
                 flying.push(self.step(&self.playbook.steps[ready.step], ready, record));
             }
             tokio::select! {
+                // What ended counts although the deadline is over at the same moment.
+                biased;
                 Some(ended) = flying.next() => {
                     let ended = ended?;
                     running.remove(&ended.step);
@@ -111,7 +113,7 @@ impl Execution<'_> {
         record: &Record<'_>,
     ) -> anyhow::Result<Evidence> {
         let started = self.clock.monotonic();
-        if step.spec.effect() == Effect::Once {
+        if step.effect == Effect::Once {
             // If we die now, nobody knows whether it happened: a person decides, it is never repeated.
             let reason = "it was started and its outcome is not known";
             let uncertain = plan::without(step, ready.key.clone(), StepState::Uncertain, reason);
@@ -171,7 +173,7 @@ impl Execution<'_> {
                 Err(Failure::Client(error)) => {
                     error.kind.is_transient()
                         && attempt < step.retries
-                        && step.spec.effect() != Effect::Once
+                        && step.effect != Effect::Once
                 }
                 Ok(_) | Err(Failure::Skipped(_)) => false,
             };

@@ -37,6 +37,11 @@ impl Heartbeat {
 /// Less than this is no clock that was ahead.
 const AHEAD: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// What is remembered of an alarm: that it was raised, that it was not or is over, and that one of both is being said.
+const ON: &str = "on";
+const OFF: &str = "off";
+const TURNING: &str = "turning";
+
 /// The alert a missing heartbeat becomes.
 pub const MISSING: &str = "HeartbeatMissing";
 /// What every kube-prometheus installation calls its heartbeat; it never opens an incident, configured or not.
@@ -65,13 +70,15 @@ impl Engine {
             let window = heartbeat.window();
             // A resolved heartbeat is remembered as the epoch: overdue at once.
             let resolved = last == Some(Timestamp::UNIX_EPOCH);
-            let since = last.unwrap_or(Timestamp::UNIX_EPOCH).max(self.started_at);
-            let missing = resolved || after(since, window) <= self.now();
-            let alarmed = self.store.cursor(&alarm_key(name)).await?.is_some_and(|a| a == "on");
-            if missing == alarmed {
+            let up = self.clock.monotonic().saturating_sub(self.started_at);
+            let is_over = after(last.unwrap_or(Timestamp::UNIX_EPOCH), window) <= self.now();
+            let missing = resolved || (is_over && up >= window);
+            let alarmed = self.store.cursor(&alarm_key(name)).await?;
+            if alarmed.as_deref().unwrap_or(OFF) == if missing { ON } else { OFF } {
                 continue;
             }
-            self.alarm(name, missing, last.filter(|_| !resolved)).await?;
+            let last = last.filter(|_| !resolved);
+            self.alarm(name, alarmed.as_deref(), missing, last).await?;
         }
         Ok(())
     }
@@ -100,22 +107,43 @@ impl Engine {
         Ok(last.is_some_and(|last| after(last, heartbeat.window()) > self.now()))
     }
 
-    async fn alarm(&self, name: &str, on: bool, last: Option<Timestamp>) -> anyhow::Result<()> {
+    async fn alarm(
+        &self,
+        name: &str,
+        mark: Option<&str>,
+        on: bool,
+        last: Option<Timestamp>,
+    ) -> anyhow::Result<()> {
         let status = if on { "firing" } else { "resolved" };
         let seen = last.map_or("never".to_owned(), |last| format!("{last:.0}"));
+        // A resolved alert from before its beginning would be one of an earlier time, as a clock that was set back has it.
+        let began = self.store.cursor(&began_key(name)).await?;
+        let began = if on && mark != Some(TURNING) { None } else { began };
+        let began = began.unwrap_or_else(|| self.now().to_string());
         let body = json!({ "alerts": [{
             "status": status,
+            "startsAt": began,
             "labels": { "alertname": MISSING, "source": name, "severity": "critical" },
             "annotations": {
                 "summary": format!("No heartbeat from source {name}: alerts may be lost"),
                 "description": format!("Last heartbeat: {seen}. Prometheus, Alertmanager or the way between them and Paramedic is broken."),
             },
         }] });
-        // Put in before it is marked: a crash in between repeats the alert, and a repeat changes nothing.
+        // A crash in between leaves a mark that is neither: the next look says again what is, and a repeat changes nothing.
+        self.mark(name, TURNING, Some(began)).await?;
         self.take_in(name.to_owned(), body.to_string().into_bytes()).await?;
-        let mark = (alarm_key(name), if on { "on" } else { "off" }.to_owned());
-        let changes = Changes { cursors: vec![mark], ..Changes::default() };
-        Ok(self.store.commit(changes, self.now()).await?)
+        Ok(self.mark(name, if on { ON } else { OFF }, None).await?)
+    }
+
+    async fn mark(
+        &self,
+        name: &str,
+        mark: &str,
+        began: Option<String>,
+    ) -> Result<(), store::Error> {
+        let mut cursors = vec![(alarm_key(name), mark.to_owned())];
+        cursors.extend(began.map(|began| (began_key(name), began)));
+        self.store.commit(Changes { cursors, ..Changes::default() }, self.now()).await
     }
 }
 
@@ -143,6 +171,11 @@ pub fn take_out(
 
 fn seen_key(source: &str) -> String {
     format!("heartbeat:{source}")
+}
+
+/// When the alarm began: its end names the same time.
+fn began_key(source: &str) -> String {
+    format!("heartbeat-began:{source}")
 }
 
 fn alarm_key(source: &str) -> String {

@@ -160,8 +160,8 @@ pub struct Inner {
     pub owner: String,
     /// Since when the store takes no write.
     pub outage: outage::Outage,
-    /// When this process began; nothing is called missing before a full interval after it.
-    pub started_at: Timestamp,
+    /// When this process started, monotonic: its wall clock may have been wrong then.
+    pub started_at: std::time::Duration,
 }
 
 impl Deref for Engine {

@@ -8,7 +8,9 @@ use super::{
     Engine,
     alarm::Alarm,
     change::include,
-    dead_man, effects, reconcile,
+    dead_man, effects,
+    posts::LONGEST_WAIT,
+    reconcile,
     retention::{SIZE_EVERY, SIZE_LOOP},
 };
 use crate::{
@@ -29,6 +31,11 @@ const LOOPS: [(&str, Duration); 3] = [
 
 /// Until a loop that this version does not know comes back to us.
 const OF_OTHERS: Duration = Duration::from_mins(1);
+/// What was tried is never tried again later than so, or a clock planned it that was ahead.
+const LONGEST_WAITS: [(&[&str], Duration); 2] = [
+    (&["page", "deliver"], Duration::from_mins(2)),
+    (&["post", "evidence", "diagnose", "run"], LONGEST_WAIT),
+];
 /// Incidents set back by one look.
 const MAX_SET_BACK: i64 = 500;
 
@@ -60,6 +67,13 @@ impl Engine {
                 leases,
                 "jobs were leased by a clock that was ahead; they end as others do"
             );
+        }
+        for (kinds, longest) in LONGEST_WAITS {
+            let latest = super::deliver::after(now, longest.saturating_add(CLOCK_SLACK));
+            let attempts = self.store.pull_in_attempts(kinds, latest, now).await?;
+            if attempts > 0 {
+                tracing::warn!(attempts, "attempts were planned by a clock that was ahead");
+            }
         }
         for (key, every) in self.loops() {
             let latest = super::deliver::after(now, every.saturating_add(CLOCK_SLACK));

@@ -1,5 +1,7 @@
 //! Cards in channels: level-triggered. The newest card wins, intermediate ones are never sent, the message is edited in place.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 
@@ -7,7 +9,7 @@ use super::{
     Engine,
     change::Along,
     channels::Transport,
-    deliver::{after, backoff},
+    deliver::{after, backoff, later},
 };
 use crate::{
     domain::{
@@ -23,8 +25,17 @@ use crate::{
 const LOUD_AFTER: i64 = 6;
 /// Between attempts on a channel that keeps failing.
 const SLOW: SignedDuration = SignedDuration::from_mins(5);
+/// However much patience a channel asks for, it is asked again after this.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_mins(10);
 /// A card that stands there as open is corrected for this long after the incident resolved.
 const CORRECTED_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// A channel that does not take a card.
+struct Refused<'a> {
+    reason: &'a str,
+    /// It may have taken it all the same.
+    unclear: bool,
+}
 
 impl Engine {
     /// The incident's card of now.
@@ -50,14 +61,15 @@ impl Engine {
         let before = self.store.message(&key).await?;
         let Some((transport, address)) = self.channels.named(channel) else {
             let reason = "no channel of this name is configured";
-            return self.refused(&incident, channel, end, before, reason).await;
+            let slow = Refused { reason, unclear: job.unclear };
+            return self.refused(&incident, channel, end, before, slow).await;
         };
         if !wanted(transport, &incident, before.as_ref()) {
             return Ok(self.end_job(end).await?);
         }
         let now = self.now();
         if let Some(wait) = transport.wait(address) {
-            let again = Again::later(after(now, wait), "rate limit");
+            let again = later(job, after(now, wait.min(LONGEST_WAIT)), "rate limit");
             return Ok(self.end_job(JobEnd { again: Some(again), ..end }).await?);
         }
         if job.unclear && transport.caps().class == Class::Blind {
@@ -82,7 +94,17 @@ impl Engine {
             unclear: job.unclear,
         };
         match transport.send(&delivery).await {
-            Ok(receipt) => self.posted(&incident, channel, end, receipt).await,
+            Ok(receipt) => {
+                // What stands there may be an earlier attempt's: it is edited at once.
+                let repeated = match transport.caps().class {
+                    Class::Idempotent => job.attempt > 1 || job.unclear,
+                    Class::Reconcilable => job.unclear,
+                    Class::Blind => false,
+                };
+                let is_older = edit.is_none() && transport.caps().edit && repeated;
+                let again = is_older.then(|| Again::later(now, "an earlier attempt may be shown"));
+                self.posted(&incident, channel, JobEnd { again, ..end }, receipt).await
+            }
             Err(failure) => self.not_posted(job, &incident, channel, end, before, failure).await,
         }
     }
@@ -94,14 +116,12 @@ impl Engine {
         end: JobEnd,
         receipt: Receipt,
     ) -> anyhow::Result<()> {
+        let mut sent = self.post_record(incident, channel, receipt, "sent", &digest(incident));
+        if end.again.is_some() {
+            sent.revision = 0;
+        }
         let mut along = Along::job(end);
-        along.changes.messages.push(self.post_record(
-            incident,
-            channel,
-            receipt,
-            "sent",
-            &digest(incident),
-        ));
+        along.changes.messages.push(sent);
         let accepted = Command::PostAccepted { channel: channel.to_owned() };
         self.change(incident.id, vec![accepted], along).await?;
         Ok(())
@@ -128,11 +148,15 @@ impl Engine {
                 changes.job = Some(JobEnd { again: Some(again), ..end });
                 return Ok(self.store.commit(changes, now).await?);
             }
-            Outcome::Retry { after: Some(wait) } => SignedDuration::try_from(wait).ok(),
+            Outcome::Retry { after: Some(wait) } => {
+                SignedDuration::try_from(wait.min(LONGEST_WAIT)).ok()
+            }
             Outcome::Retry { after: None } | Outcome::Unclear => Some(backoff(job.attempt)),
         };
         let Some(wait) = wait.filter(|_| job.attempt < LOUD_AFTER) else {
-            return self.refused(incident, channel, end, before, &failure.reason).await;
+            let unclear = failure.outcome == Outcome::Unclear;
+            let slow = Refused { reason: &failure.reason, unclear };
+            return self.refused(incident, channel, end, before, slow).await;
         };
         let again = Again {
             due: now.saturating_add(wait).unwrap_or(now),
@@ -151,12 +175,12 @@ impl Engine {
         channel: &str,
         end: JobEnd,
         before: Option<Sent>,
-        reason: &str,
+        Refused { reason, unclear }: Refused<'_>,
     ) -> anyhow::Result<()> {
         let now = self.now();
         let slow = Again {
             due: now.saturating_add(SLOW).unwrap_or(now),
-            unclear: false,
+            unclear,
             free: false,
             reason: reason.to_owned(),
             payload: None,

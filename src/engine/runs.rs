@@ -57,11 +57,8 @@ impl Engine {
         });
         let base = base_scope(&run, &incident);
         let holding = (job.id, job.fence);
-        let limit = if job.attempt > 1 {
-            playbook.limits.deadline
-        } else {
-            Duration::try_from(run.deadline.duration_since(self.now())).unwrap_or_default()
-        };
+        // From now: it may have waited for a worker, and clocks may have been set since.
+        let limit = playbook.limits.deadline;
         let remarks = self.drive(&run, &playbook, &base, &mut evidence, limit, holding).await?;
         let signatures = Arc::clone(&catalog.signatures);
         let (wanted, all) = (playbook.verdicts.clone(), evidence.clone());

@@ -1,9 +1,18 @@
 //! The claim loop: due jobs are claimed with a lease and run, most urgent first.
 //!
-//! The lease is renewed while a job runs. A job whose lease could not be renewed for two thirds of its length is dropped:
-//! another worker may have it by then. What a job did is committed by the job itself, with its fence.
+//! The lease is renewed while a job runs. A job whose lease could not be renewed for two thirds of its length stands still, and
+//! is dropped when the lease is lost: another worker may have it by then. What a job did is committed by the job itself, with its fence.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use jiff::SignedDuration;
@@ -13,7 +22,11 @@ use super::Engine;
 use crate::{
     domain::incident::Command,
     engine::{change::Along, correlate::Applied, deliver::backoff},
-    ops::{lifecycle::Tasks, metrics as names},
+    ops::{
+        guard::{Guard, is_away},
+        lifecycle::Tasks,
+        metrics as names,
+    },
     store::{self, Again, Claim, Job, JobEnd, News},
 };
 
@@ -114,6 +127,7 @@ impl Engine {
             let Ok(slot) = Arc::clone(&room).acquire_owned().await else { return };
             let limit = 1 + room.available_permits();
             news.mark_unchanged();
+            let asked = self.clock.monotonic();
             let claim = Claim { owner: &self.owner, kinds, limit, lease: self.store.lease() };
             let jobs = self.store.claim(claim).await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "no jobs could be claimed");
@@ -125,7 +139,7 @@ impl Engine {
                 let Ok(slot) = Arc::clone(&room).acquire_owned().await else { return };
                 let engine = self.clone();
                 tasks.spawn("engine.job", async move {
-                    engine.run_leased(job).await;
+                    engine.run_leased(job, asked).await;
                     drop(slot);
                     Ok(())
                 });
@@ -167,7 +181,7 @@ impl Engine {
         while self.apply_next().await? != Applied::Nothing {}
         for lane in 0..LANES.len() {
             for job in self.claim_lane(lane).await? {
-                self.run_leased(job).await;
+                self.run_leased(job, self.clock.monotonic()).await;
                 ran += 1;
             }
         }
@@ -181,14 +195,20 @@ impl Engine {
         self.store.claim(Claim { owner: &self.owner, kinds, limit, lease }).await
     }
 
-    /// Runs a claimed job, and renews its lease meanwhile.
-    pub async fn run_leased(&self, job: Job) {
+    /// Runs a job that was claimed after `asked`, monotonic, and renews its lease meanwhile.
+    pub async fn run_leased(&self, job: Job, asked: Duration) {
         let (id, fence) = (job.id, job.fence);
         let lease = self.store.lease();
+        let renewed = AtomicU64::new(millis(asked));
+        let age = || {
+            let then = Duration::from_millis(renewed.load(Ordering::Relaxed));
+            self.clock.monotonic().saturating_sub(then)
+        };
         let renewing = async {
-            let mut renewed = self.clock.monotonic();
+            let mut wait = (lease / 3).saturating_sub(age());
             loop {
-                self.clock.sleep(lease / 3).await;
+                self.clock.sleep(wait).await;
+                wait = lease / 3;
                 let asked = self.clock.monotonic();
                 // A store that hangs must not keep us past the lease.
                 let answer = tokio::select! {
@@ -197,17 +217,29 @@ impl Engine {
                     () = self.clock.sleep(lease / 3) => None,
                 };
                 match answer {
-                    Some(true) => renewed = asked,
-                    None if self.clock.monotonic().saturating_sub(renewed) < lease * 2 / 3 => {}
+                    Some(true) => renewed.store(millis(asked), Ordering::Relaxed),
+                    None if age() < lease * 2 / 3 => {}
                     Some(false) | None => break,
                 }
             }
         };
-        tokio::select! {
+        let is_fresh = || age() < lease * 2 / 3 || is_away(Guard::Pause) || is_away(Guard::Fence);
+        let (mut running, mut renewing) = (pin!(self.run_job(&job)), pin!(renewing));
+        let has_it = poll_fn(|cx| {
+            // After a pause of this process another worker may have the job: nothing more is done before the lease is renewed.
+            let was_fresh = is_fresh();
             // What is done is done, although the lease may be lost at the same moment.
-            biased;
-            () = self.run_job(&job) => {}
-            () = renewing => tracing::warn!(job.key, "the lease was lost; another worker has this job"),
+            if was_fresh && running.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            if renewing.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            let goes_on = !was_fresh && is_fresh();
+            if goes_on { running.as_mut().poll(cx).map(|()| true) } else { Poll::Pending }
+        });
+        if !has_it.await {
+            tracing::warn!(job.key, "the lease was lost; another worker has this job");
         }
     }
 
@@ -270,6 +302,10 @@ impl Engine {
         self.change(id, vec![Command::Wake], along).await?;
         Ok(())
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// True when another worker owns the job now.

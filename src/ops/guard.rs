@@ -16,6 +16,9 @@ pub enum Guard {
     Version,
     /// A delivery's progress is compared with what it was decided on.
     Cursor,
+    /// A worker that was paused renews its lease before it does more. It hides what the fence is for, so that one is away only
+    /// together with it.
+    Pause,
     /// A page reads its incident again right before it is sent.
     LastLook,
 }

@@ -114,11 +114,26 @@ impl Tasks {
     }
 }
 
+#[cfg(feature = "simulation")]
+thread_local! {
+    static IN_PLACE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// From now on [`blocking`] does its work at once on this thread, where a simulation decides what happens when.
+#[cfg(feature = "simulation")]
+pub fn block_in_place(on: bool) {
+    IN_PLACE.set(on);
+}
+
 /// Runs CPU-heavy or blocking work off the async threads.
 #[allow(clippy::disallowed_methods, reason = "the one place that blocks a pool thread")]
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> anyhow::Result<T> {
+    #[cfg(feature = "simulation")]
+    if IN_PLACE.get() {
+        return Ok(work());
+    }
     tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from)
 }
 

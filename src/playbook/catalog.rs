@@ -113,9 +113,18 @@ impl Catalog {
             return Err(errors);
         }
         let digest = source::digest(&all.into_iter().cloned().collect::<Vec<_>>());
-        let playbooks: Vec<Arc<Playbook>> = by_name.into_values().collect();
+        Ok(Self::of(by_name.into_values().collect(), signatures, warnings, digest))
+    }
+
+    /// Of what is checked already; the playbooks are sorted by name.
+    pub fn of(
+        playbooks: Vec<Arc<Playbook>>,
+        signatures: Arc<Book>,
+        warnings: Vec<Diagnostic>,
+        digest: String,
+    ) -> Self {
         let index = Index::new(&playbooks);
-        Ok(Self { playbooks, signatures, warnings, digest, index })
+        Self { playbooks, signatures, warnings, digest, index }
     }
 
     /// The playbooks an alert leads to. `scope` holds `labels`, `annotations` and `alerts` ([`super::plan::alert_scope`]).

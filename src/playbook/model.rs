@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     domain::severity::Severity,
-    steps::{Spec, target::TargetSpec},
+    steps::{Effect, Spec, target::TargetSpec},
 };
 
 use crate::domain::{expr::Expr, matcher::Matcher};
@@ -95,6 +95,8 @@ pub struct StepDef {
     pub timeout: Duration,
     /// Attempts after the first, on transient failures; 0 to 5, default 1.
     pub retries: u32,
+    /// What repeating it may do: as its kind says.
+    pub effect: Effect,
     /// The kind and its inputs.
     pub spec: Spec,
 }

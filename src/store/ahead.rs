@@ -5,6 +5,10 @@ use jiff::Timestamp;
 use super::{Connection, Result, Store, instant, millis, query};
 use crate::domain::ids::IncidentId;
 
+/// Attempts after the first that are planned for later than `$2`.
+const LATE: &str =
+    "state = 'ready' AND kind IN ({texts of $1}) AND due_at > $2 AND last_error <> ''";
+
 /// Plans an incident's jobs earlier by `by` milliseconds, not before `now`. Its wake-up follows its state.
 pub(super) async fn pull_in(
     db: &mut Connection,
@@ -19,14 +23,16 @@ pub(super) async fn pull_in(
 }
 
 impl Store {
-    /// Incidents that will wake, and whose last event was decided later than `now`; and when that was. At most `limit`.
+    /// Incidents that will wake or have something planned after `now`, and whose last event was decided later than `now`; and when
+    /// that was. At most `limit`.
     pub async fn decided_after(
         &self,
         now: Timestamp,
         limit: i64,
     ) -> Result<Vec<(IncidentId, Timestamp)>> {
         let sql = "SELECT id, at FROM (SELECT i.id AS id, (SELECT t.at FROM timeline t WHERE t.incident_id = i.id ORDER BY t.seq DESC LIMIT 1) AS at \
-                   FROM incidents i WHERE i.wake_at IS NOT NULL) AS last WHERE at > $1 ORDER BY id LIMIT $2";
+                   FROM (SELECT id FROM incidents WHERE wake_at IS NOT NULL UNION SELECT incident_id FROM jobs WHERE state = 'ready' \
+                   AND due_at > $1 AND incident_id IS NOT NULL) AS i) AS last WHERE at > $1 ORDER BY id LIMIT $2";
         let rows: Vec<(i64, i64)> = self.db.all(query(sql).bind(millis(now)).bind(limit)).await?;
         Ok(rows.into_iter().map(|(id, at)| (IncidentId(id), instant(at))).collect())
     }
@@ -47,6 +53,30 @@ impl Store {
             })
         });
         write.await
+    }
+
+    /// Plans next attempts of these kinds for `now` that are planned for later than `latest`; how many.
+    pub async fn pull_in_attempts(
+        &self,
+        kinds: &[&str],
+        latest: Timestamp,
+        now: Timestamp,
+    ) -> Result<u64> {
+        let (kinds, latest, now) = (super::json(&kinds)?, millis(latest), millis(now));
+        let asked = format!("SELECT id FROM jobs WHERE {LATE} LIMIT 1");
+        let late: Vec<(i64,)> = self.db.all(query(asked).bind(kinds.clone()).bind(latest)).await?;
+        if late.is_empty() {
+            return Ok(0);
+        }
+        let write = self.db.write(move |db| {
+            Box::pin(async move {
+                let sql = format!("UPDATE jobs SET due_at = $3 WHERE {LATE}");
+                Ok(query(sql).bind(kinds).bind(latest).bind(now).execute(db).await?)
+            })
+        });
+        let pulled = write.await?;
+        self.changed.here();
+        Ok(pulled)
     }
 
     /// Plans a loop for `now` that is planned for later than `latest`; true when it was.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use paramedic::domain::severity::Severity;
+use paramedic::{domain::severity::Severity, store::Changes};
 use serde_json::{Value, json};
 
 use crate::app::{TestApp, firing};
@@ -77,4 +77,50 @@ async fn after_a_start_a_full_interval_passes_before_anything_is_missed() {
     assert!(incidents(&app).await.is_empty());
     passes(&app, 2).await;
     assert_eq!(app.incident(1).await.title, "HeartbeatMissing");
+}
+
+#[tokio::test]
+async fn a_crash_as_the_alarm_is_raised_does_not_leave_it_there_for_ever() {
+    let app = TestApp::with(HEARTBEAT).await;
+    app.engine.plant_loops().await.unwrap();
+    passes(&app, 16).await;
+    assert!(app.incident(1).await.is_open());
+    // It died before it had marked that it said so, and the heartbeat is back.
+    let cursors = vec![("heartbeat-alarm:default".to_owned(), "turning".to_owned())];
+    let changes = Changes { cursors, ..Changes::default() };
+    app.engine.store.commit(changes, app.engine.now()).await.unwrap();
+    let app = app.dies_and_restarts().await;
+    beats(&app, "firing").await;
+    passes(&app, 4).await;
+    assert_eq!(app.incident(1).await.status.word(), "resolved");
+}
+
+#[tokio::test]
+async fn a_process_that_started_with_its_clock_ahead_misses_it_in_time() {
+    let app = TestApp::with(HEARTBEAT).await;
+    let right = app.engine.now();
+    app.hand.set_wall(right + jiff::SignedDuration::from_hours(5));
+    let app = app.dies_and_restarts().await;
+    app.hand.set_wall(right);
+    app.engine.plant_loops().await.unwrap();
+    app.engine.check_clock().await.unwrap();
+    passes(&app, 17).await;
+    assert_eq!(app.incident(1).await.title, "HeartbeatMissing");
+}
+
+#[tokio::test]
+async fn an_alarm_that_began_by_a_clock_ahead_ends_when_the_heartbeat_is_back() {
+    let app = TestApp::with(HEARTBEAT).await;
+    app.engine.plant_loops().await.unwrap();
+    beats(&app, "firing").await;
+    passes(&app, 14).await;
+    let right = app.engine.now();
+    app.hand.set_wall(right + jiff::SignedDuration::from_hours(2));
+    passes(&app, 2).await;
+    assert!(app.incident(1).await.is_open());
+    app.hand.set_wall(right);
+    app.engine.check_clock().await.unwrap();
+    beats(&app, "firing").await;
+    passes(&app, 4).await;
+    assert_eq!(app.incident(1).await.status.word(), "resolved");
 }

@@ -100,7 +100,8 @@ async fn what_an_older_replica_cannot_read_waits_for_a_newer_one_and_is_not_set_
         let wake = app.engine.claim_lane(0).await.unwrap();
         assert_eq!(wake.iter().map(|job| job.kind.as_str()).collect::<Vec<_>>(), ["wake"]);
         for job in wake {
-            app.engine.run_leased(job).await;
+            let asked = app.engine.clock.monotonic();
+            app.engine.run_leased(job, asked).await;
         }
         app.advance(std::time::Duration::from_secs(1));
     }

@@ -13,7 +13,10 @@ use paramedic::{
 };
 use serde_json::{Value, json};
 
-use crate::rng::Rng;
+use crate::{
+    heartbeat::{self, Beat},
+    rng::Rng,
+};
 
 const GROUP_WAIT: Duration = Duration::from_secs(10);
 const GROUP_INTERVAL: Duration = Duration::from_secs(30);
@@ -94,6 +97,8 @@ pub struct Alertmanager {
     rng: Rng,
     /// Alerts come and go.
     pub lively: bool,
+    /// Says that alerting works.
+    pub beat: Option<Beat>,
 }
 
 impl Alertmanager {
@@ -134,6 +139,7 @@ impl Alertmanager {
             started_at: epoch - SignedDuration::from_hours(1),
             epoch,
             count: 0,
+            beat: (source == 0).then(|| Beat::draw(&mut rng)),
             rng,
             lively: true,
         }
@@ -151,7 +157,12 @@ impl Alertmanager {
     pub fn next(&self) -> Option<Duration> {
         let flips = self.alerts.iter().filter(|_| self.lively).map(|alert| alert.flips);
         let flushes = self.groups.values().filter_map(|group| group.flush);
-        flips.chain(flushes).chain(self.flights.iter().filter_map(|flight| flight.retry)).min()
+        let beat = self.beat.iter().map(|beat| beat.next);
+        flips
+            .chain(flushes)
+            .chain(beat)
+            .chain(self.flights.iter().filter_map(|flight| flight.retry))
+            .min()
     }
 
     /// Time passed; what is sent now: number, body, what it says.
@@ -171,6 +182,7 @@ impl Alertmanager {
             self.flush(&name, now);
         }
         self.flights.retain(|flight| flight.deadline > now);
+        self.beat(now);
         let mut sent = vec![];
         for flight in &mut self.flights {
             if flight.retry.is_some_and(|at| at <= now) {
@@ -187,6 +199,27 @@ impl Alertmanager {
             }
         }
         sent
+    }
+
+    /// The heartbeat, in a group of its own.
+    fn beat(&mut self, now: Duration) {
+        let at = self.at(now).to_string();
+        let Some(beat) = self.beat.as_mut().filter(|beat| beat.next <= now) else { return };
+        beat.next = now + heartbeat::EVERY;
+        if beat.is_still(now) {
+            return;
+        }
+        self.count += 1;
+        self.flights.push(Notification {
+            ticket: Ticket { source: self.source, id: self.count },
+            body: heartbeat::body(&at),
+            group: heartbeat::NAME.to_owned(),
+            firing: BTreeSet::new(),
+            resolved: BTreeSet::new(),
+            deadline: now + GROUP_INTERVAL,
+            attempt: 0,
+            retry: Some(now),
+        });
     }
 
     fn flip(&mut self, now: Duration) {

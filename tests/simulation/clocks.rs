@@ -22,6 +22,8 @@ struct Machine {
 pub struct Clocks {
     truth: (Clock, Manual),
     machines: Vec<Machine>,
+    /// When a machine's time leapt ahead, and which.
+    leaps: Vec<(usize, Duration)>,
 }
 
 /// Place of the server's machine; replicas follow.
@@ -36,7 +38,7 @@ impl Clocks {
             Machine { clock, hand, ahead: SignedDuration::ZERO, drift }
         };
         let machines = (0..=replicas).map(machine).collect();
-        Self { truth: Clock::manual(epoch), machines }
+        Self { truth: Clock::manual(epoch), machines, leaps: vec![] }
     }
 
     /// What time it is.
@@ -71,7 +73,11 @@ impl Clocks {
         let (least, most) = if rng.chance(5_000) { (5, 600) } else { (600, 3 * 3_600) };
         let by = i64::try_from(rng.between(least, most)).unwrap();
         let by = SignedDuration::from_secs(if rng.chance(5_000) { by } else { -by });
+        let before = machine.ahead;
         machine.ahead = if rng.chance(4_000) { SignedDuration::ZERO } else { by };
+        if machine.ahead > before {
+            self.leaps.push((place, self.truth.0.monotonic()));
+        }
         machine.hand.set_wall(self.truth.0.now() + machine.ahead);
         let name = if place == SERVER {
             "the store's server".to_owned()
@@ -83,10 +89,19 @@ impl Clocks {
 
     /// All of them are right, and stay so.
     pub fn make_right(&mut self) {
-        for machine in &mut self.machines {
+        for (place, machine) in self.machines.iter_mut().enumerate() {
+            if machine.ahead < SignedDuration::ZERO {
+                self.leaps.push((place, self.truth.0.monotonic()));
+            }
             (machine.ahead, machine.drift) = (SignedDuration::ZERO, 0);
             machine.hand.set_wall(self.truth.0.now());
         }
+    }
+
+    /// When the store's time leapt ahead: the leases of workers at work ended then.
+    pub fn leaps(&self, is_file: bool) -> Vec<Duration> {
+        let place = if is_file { SERVER + 1 } else { SERVER };
+        self.leaps.iter().filter(|(of, _)| *of == place).map(|(_, at)| *at).collect()
     }
 
     /// Since the beginning.

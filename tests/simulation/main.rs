@@ -10,13 +10,18 @@
 )]
 
 mod alertmanager;
+mod chat;
 mod clocks;
+mod diagnosis;
+mod heartbeat;
+mod matrix;
 mod network;
 mod oracle;
 mod phone;
 mod replica;
 mod rng;
 mod run;
+mod slack;
 mod trace;
 mod trouble;
 
@@ -153,4 +158,9 @@ fn a_worker_that_lost_its_job_and_commits_is_found() {
 #[test]
 fn leases_without_end_are_found() {
     is_missed(Guard::Lease, 40);
+}
+
+#[test]
+fn a_worker_that_goes_on_after_a_pause_is_found() {
+    is_missed(Guard::Pause, 40);
 }

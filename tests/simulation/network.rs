@@ -16,15 +16,17 @@ use paramedic::{
     },
     ops::clock::Clock,
 };
+use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::rng::Rng;
+use crate::{
+    diagnosis, matrix,
+    rng::Rng,
+    slack::{self, says},
+};
 
-/// A send of a message, as the network saw it leave.
+/// A send of a message, as the network saw it leave: the job that sent it, and that job's fence.
 pub struct Left {
-    /// Its idempotency key: `webhook-id`.
-    pub id: String,
-    /// The job that sent it, and that job's fence.
     pub job: (String, i64),
 }
 
@@ -47,6 +49,8 @@ enum Fate {
     TakenThen(u16),
     /// Not taken; a status, and how long to wait.
     Refused(u16, Option<u64>),
+    /// `ok: false` of Slack; true when it was taken all the same.
+    Says(&'static str, bool),
 }
 
 pub struct State {
@@ -56,6 +60,8 @@ pub struct State {
     pub rate: u64,
     /// Nothing arrives until then.
     pub partition: Duration,
+    /// What leaves for Slack arrives after what left before: two requests that overtake each other are no client's fault.
+    in_order: Duration,
     /// What is polled now.
     pub current: Option<(String, i64)>,
     pub left: Vec<Left>,
@@ -76,6 +82,7 @@ impl Network {
             clock,
             rate: 0,
             partition: Duration::ZERO,
+            in_order: Duration::ZERO,
             current: None,
             left: vec![],
             faults: vec![],
@@ -124,11 +131,17 @@ impl Network {
                 Event::Arrives(request, fate, reply) => {
                     drop(state);
                     let answer = match fate {
-                        Fate::Refused(status, after) => Some(refused(status, after)),
+                        Fate::Refused(status, after) => Some(refused(&request, status, after)),
                         Fate::Taken => Some(host(&request)),
                         Fate::TakenThen(status) => {
                             host(&request);
-                            Some(refused(status, None))
+                            Some(refused(&request, status, None))
+                        }
+                        Fate::Says(error, taken) => {
+                            if taken {
+                                host(&request);
+                            }
+                            Some(says(200, None, &json!({"ok": false, "error": error})))
                         }
                         Fate::Silence => {
                             host(&request);
@@ -157,13 +170,11 @@ impl State {
         let reply = Arc::new(Mutex::new(Some(sender)));
         let now = self.clock.monotonic();
         let operation = request.operation.clone();
-        if let Some((_, id)) =
-            request.headers.iter().find(|(name, _)| name.as_str() == "webhook-id")
-        {
-            let id = id.to_str().unwrap().to_owned();
+        if is_message(&request) {
             let job = self.current.clone().unwrap_or_default();
-            self.left.push(Left { id, job });
+            self.left.push(Left { job });
         }
+        let is_slack = request.url.host_str() == Some(slack::HOST);
         let failed = |kind, why: &str| {
             Event::Answer(Box::new(Err(Error::new(kind, &operation, why))), Arc::clone(&reply))
         };
@@ -176,7 +187,7 @@ impl State {
             return receiver;
         }
         if self.rng.chance(self.rate) {
-            let what = self.rng.index(10);
+            let what = self.rng.index(if is_slack { 14 } else { 10 });
             self.faults.push(format!("network fault {what}: {operation}"));
             match what {
                 0 | 1 => fate = Fate::Silence,
@@ -191,17 +202,39 @@ impl State {
                     return receiver;
                 }
                 8 => return receiver,
+                10 => fate = Fate::Says("ratelimited", false),
+                11 => fate = Fate::Says("internal_error", true),
+                12 => fate = Fate::Says("fatal_error", false),
+                13 => fate = Fate::Says("service_unavailable", false),
                 _ => fate = Fate::TakenThen(500),
             }
         }
-        let arrives = Event::Arrives(Box::new(request), fate, reply);
-        self.put(now + Duration::from_millis(way), arrives);
+        let mut at = now + Duration::from_millis(way);
+        if is_slack {
+            at = at.max(self.in_order);
+            self.in_order = at;
+        }
+        self.put(at, Event::Arrives(Box::new(request), fate, reply));
         receiver
     }
 }
 
-/// An answer with a body as proxies write it.
-fn refused(status: u16, after: Option<u64>) -> Response {
+/// True for what a person or a channel gets to see, or what must happen once.
+fn is_message(request: &Request) -> bool {
+    let path = request.url.path();
+    request.headers.iter().any(|(name, _)| name.as_str() == "webhook-id")
+        || path.ends_with("/chat.postMessage")
+        || path.contains("/send/m.room.message/")
+        || path == diagnosis::REPAIR
+}
+
+/// An answer with a body as proxies write it, or as Matrix limits.
+fn refused(request: &Request, status: u16, after: Option<u64>) -> Response {
+    if status == 429 && request.url.host_str() == Some(matrix::HOST) {
+        let wait = after.map(|after| after * 1_000);
+        let body = json!({"errcode": "M_LIMIT_EXCEEDED", "error": "Too Many Requests", "retry_after_ms": wait});
+        return says(429, None, &body);
+    }
     let mut headers = HeaderMap::new();
     if let Some(after) = after {
         headers.insert("retry-after", after.into());

@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::{
     alertmanager::{Alert, Alertmanager, SOURCES},
+    chat, diagnosis, heartbeat,
     phone::Page,
     run::Run,
 };
@@ -47,8 +48,8 @@ pub async fn keep_history(world: &World) {
 }
 
 /// The history, read.
-struct History {
-    events: Vec<(i64, IncidentId, Event)>,
+pub struct History {
+    pub events: Vec<(i64, IncidentId, Event)>,
     claims: BTreeMap<(String, i64), i64>,
     stored: BTreeMap<i64, String>,
     applied: Vec<(i64, i64)>,
@@ -115,6 +116,9 @@ pub async fn judge(run: &Run) -> Vec<String> {
     wrong.extend(
         undone.map(|(number, member)| format!("delivery {number} was applied again: {member}")),
     );
+    chat::judge(run, &history, &mut wrong).await;
+    diagnosis::judge(run, &history, &mut wrong).await;
+    heartbeat::judge(run, &mut wrong).await;
     outages(run, &mut wrong);
     urgent(&history, &mut wrong);
     orphans(run, &mut wrong).await;
@@ -210,7 +214,9 @@ async fn members(run: &Run, wrong: &mut Vec<String>) {
         let known = run.store.firing_members(SOURCES[am.source]).await.unwrap();
         for alert in &am.alerts {
             let fires = known.iter().any(|m| m.fingerprint == alert.fingerprint);
-            if fires != alert.said && !(fires && alert.shown) {
+            // What Alertmanager forgot without a word is over, as its API says.
+            let is_missing = !fires && !alert.firing;
+            if fires != alert.said && !(fires && alert.shown) && !is_missing {
                 wrong.push(format!(
                     "{} fires here: {fires}; Alertmanager's last word: {}",
                     name(am, alert),
@@ -306,8 +312,8 @@ fn pages(run: &Run, history: &History, wrong: &mut Vec<String>) {
     let mut asked: BTreeMap<(String, i64, String), (usize, usize)> = BTreeMap::new();
     for (_, id, event) in &history.events {
         let (page, counts) = match event {
-            Event::Paged(page) => (page, (1, 0)),
-            Event::PageDelivered { page, .. } => (page, (0, 1)),
+            Event::Paged(page) if page.transport == "webhook" => (page, (1, 0)),
+            Event::PageDelivered { page, .. } if page.transport == "webhook" => (page, (0, 1)),
             _ => continue,
         };
         let entry = asked.entry((id.to_string(), page.round, page.name.clone())).or_default();
@@ -350,8 +356,8 @@ fn late_pages(run: &Run, history: &History, wrong: &mut Vec<String>) {
         );
         if let Some((acked, _)) = acked.filter(|(acked, _)| acked < claimed) {
             wrong.push(format!(
-                "{} left after its round was acknowledged ({acked} < {claimed})",
-                left.id
+                "{} #{} left after its round was acknowledged ({acked} < {claimed})",
+                left.job.0, left.job.1
             ));
         }
     }

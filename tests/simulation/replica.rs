@@ -23,6 +23,8 @@ use paramedic::{
     notify::{
         Channel,
         console::Console,
+        matrix::{Matrix, MatrixSettings},
+        slack::{Slack, SlackSettings},
         webhook::{Webhook, WebhookSettings},
     },
     ops::{clock::Clock, lifecycle::Tasks},
@@ -31,22 +33,31 @@ use paramedic::{
 
 use crate::{
     alertmanager::{SOURCES, Ticket},
+    diagnosis, matrix,
     run::EPOCH,
+    slack,
 };
 
 const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const CONFIG: &str = "
 default_policy: data
+playbooks: { dir: playbooks }
+egress: { allow: ['192.0.2.0/24'] }
 webhook: { secret: { env: HOOK } }
-channels: { ops: { webhook: 'http://phone.sim/ops' } }
+slack: { token: { env: HOOK }, api_url: 'http://slack.sim/api/' }
+matrix: { homeserver: 'http://matrix.sim', token: { env: HOOK } }
+channels: { ops: { webhook: 'http://phone.sim/ops' }, chat: { slack: C0SIMOPS }, room: { matrix: '!ops:matrix.sim' } }
 sources:
-  default: { receiver: paramedic, alertmanagers: ['http://default.sim'] }
+  default:
+    receiver: paramedic
+    alertmanagers: ['http://default.sim']
+    heartbeat: { match: [alertname=Watchdog], every: 1m, miss: 2 }
   other: { receiver: paramedic, alertmanagers: ['http://other.sim'] }
 ";
 const ONCALL: &str = "
 people:
-  - { id: ana, name: Ana Lima, contacts: { webhook: 'http://phone.sim/ana' }, notify: { default: [ { at: 0m, by: [webhook] } ] } }
-  - { id: raj, name: Raj Patel, contacts: { webhook: 'http://phone.sim/raj' }, notify: { default: [ { at: 0m, by: [webhook] } ] } }
+  - { id: ana, name: Ana Lima, contacts: { webhook: 'http://phone.sim/ana', matrix: '@ana:matrix.sim' }, notify: { default: [ { at: 0m, by: [webhook, matrix] } ] } }
+  - { id: raj, name: Raj Patel, contacts: { webhook: 'http://phone.sim/raj', slack: U0RAJPATEL }, notify: { default: [ { at: 0m, by: [webhook, slack] } ] } }
 schedules:
   - { id: primary, time_zone: UTC, layers: [ { rotate: weekly, handoff: 'Mon 09:00', since: 2026-01-05, people: [ana] } ] }
 policies:
@@ -79,6 +90,7 @@ impl Plan {
         let path = |name: &str| folder.path().join(name);
         std::fs::write(path("paramedic.yaml"), CONFIG).unwrap();
         std::fs::write(path("oncall.yaml"), ONCALL).unwrap();
+        diagnosis::write(&path("playbooks"));
         let name = format!("plan-{}", folder.path().display());
         let _world = World::begin(&name, &tasks).await.unwrap();
         let env = [
@@ -91,8 +103,11 @@ impl Plan {
         let console = Console::new(std::io::sink(), false);
         let parts = Parts { clock, console, clusters: vec![] };
         let engine = wire(&config, parts, &tasks).await.unwrap().engine;
+        engine.catalog.set(Arc::new(diagnosis::with_repair_once(&engine.catalog.get())));
         tasks.stop().stopped.cancel();
-        Self { engine, config, http: Client::new(Guard::default()).unwrap() }
+        // Names may be asked where some network may.
+        let allow = vec!["192.0.2.0/24".parse().unwrap()];
+        Self { engine, config, http: Client::new(Guard { allow }).unwrap() }
     }
 
     /// A process starts; it may fail, as the store may.
@@ -102,8 +117,23 @@ impl Plan {
         let (plan, http) = (self, self.http.clone());
         let secrets = WebhookSettings { secrets: vec![SECRET.to_owned().into()] };
         let webhook = Webhook::new(http.clone(), &secrets, clock.clone()).unwrap();
-        let mut channels = Channels::new([Channel::Webhook(webhook)], &clock);
+        let slack = SlackSettings {
+            token: SECRET.into(),
+            api_url: format!("http://{}/api/", slack::HOST).parse().unwrap(),
+        };
+        let matrix = MatrixSettings {
+            homeserver: format!("http://{}", matrix::HOST).parse().unwrap(),
+            token: SECRET.into(),
+            clear_text_in_encrypted_rooms: false,
+            per_second: 1.0,
+            burst: 10,
+        };
+        let slack = Channel::Slack(Slack::new(http.clone(), slack));
+        let matrix = Channel::Matrix(Matrix::new(http.clone(), matrix, clock.clone()));
+        let mut channels = Channels::new([Channel::Webhook(webhook), slack, matrix], &clock);
         assert!(channels.add("ops", "webhook", "http://phone.sim/ops"));
+        assert!(channels.add("chat", "slack", slack::CHANNEL));
+        assert!(channels.add("room", "matrix", matrix::ROOM));
         let clusters = plan.engine.clusters.clone();
         let (recorder, time) = (&plan.config.recorder, clock.clone());
         let recorder = Recorder::new(recorder, &clusters, store.clone(), time, owner.clone());
@@ -118,7 +148,7 @@ impl Plan {
             channels,
             owner,
             outage: Outage::new(clock.monotonic()),
-            started_at: clock.now(),
+            started_at: clock.monotonic(),
             http,
             clock,
             store,
@@ -132,7 +162,8 @@ impl Plan {
 pub enum Done {
     Started(Option<Box<Engine>>),
     Applied,
-    Claimed(Vec<Job>),
+    /// And when they were asked for.
+    Claimed(Vec<Job>, Duration),
     Ran,
     /// A webhook, answered 2xx or not.
     Took(Ticket, bool),
@@ -178,7 +209,9 @@ pub struct Actor {
 impl Actor {
     fn new(role: Role, name: String, future: impl Future<Output = Done> + 'static) -> Self {
         let flag = Arc::new(Flag(AtomicBool::new(true)));
-        Self { role, name, job: None, flag, future: Box::pin(future) }
+        // Without the runtime's budget, which would end a poll when it likes.
+        let future = Box::pin(tokio::task::unconstrained(future));
+        Self { role, name, job: None, flag, future }
     }
 
     pub fn is_ready(&self) -> bool {
@@ -321,15 +354,18 @@ impl Replica {
     pub fn claim(&mut self, lane: usize) {
         let role = Role::Claim(lane);
         let Some(engine) = self.engine.clone().filter(|_| !self.has(role)) else { return };
-        let claim = async move { Done::Claimed(engine.claim_lane(lane).await.unwrap_or_default()) };
+        let claim = async move {
+            let asked = engine.clock.monotonic();
+            Done::Claimed(engine.claim_lane(lane).await.unwrap_or_default(), asked)
+        };
         self.actors.push(Actor::new(role, format!("claim {lane}"), claim));
     }
 
-    pub fn run(&mut self, job: Job) {
+    pub fn run(&mut self, job: Job, asked: Duration) {
         let Some(engine) = self.engine.clone() else { return };
         let (name, claimed) = (format!("{} #{}", job.key, job.fence), (job.key.clone(), job.fence));
         let run = async move {
-            engine.run_leased(job).await;
+            engine.run_leased(job, asked).await;
             Done::Ran
         };
         let mut actor = Actor::new(Role::Job, name, run);

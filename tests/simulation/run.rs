@@ -12,7 +12,10 @@ use std::{
 
 use paramedic::{
     domain::ids::IncidentId,
-    ops::{guard, lifecycle::Tasks},
+    ops::{
+        guard,
+        lifecycle::{self, Tasks},
+    },
     store::{
         Settings, Store,
         sim::{Kind, World},
@@ -22,11 +25,14 @@ use paramedic::{
 use crate::{
     alertmanager::{Alertmanager, SOURCES},
     clocks::Clocks,
+    diagnosis,
+    matrix::{self, Matrix},
     network::Network,
     oracle,
     phone::{Page, Phone},
     replica::{Done, Plan, Replica, Role},
     rng::Rng,
+    slack::{self, Slack},
     trace::Trace,
     trouble::{Disk, Rates},
 };
@@ -34,7 +40,7 @@ use crate::{
 /// When each run begins.
 pub const EPOCH: &str = "2026-11-23T03:00:00Z";
 /// How long faults are played.
-const CHAOS: Duration = Duration::from_mins(12);
+pub const CHAOS: Duration = Duration::from_mins(12);
 /// How long the world is left alone afterwards.
 const QUIET: Duration = Duration::from_mins(14);
 /// Between two replacements of a process in peace.
@@ -59,7 +65,7 @@ pub struct Run {
     pub rates: Rates,
     pub clocks: Clocks,
     pub world: Arc<World>,
-    is_file: bool,
+    pub is_file: bool,
     name: String,
     pub store: Store,
     plan: &'static Plan,
@@ -77,6 +83,8 @@ pub struct Run {
     faults: u64,
     wrong: Vec<String>,
     pub phone: Phone,
+    pub slack: Slack,
+    pub matrix: Matrix,
     people: BTreeMap<(Duration, u64), Page>,
     pub trace: Trace,
     chaos: bool,
@@ -86,6 +94,7 @@ pub struct Run {
 pub fn play(seed: u64, away: Option<guard::Guard>) -> Ended {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     guard::take_away(away);
+    lifecycle::block_in_place(true);
     let ended = runtime.block_on(async {
         let tasks = Tasks::default();
         let mut run = Run::begin(seed, &tasks).await;
@@ -100,6 +109,7 @@ pub fn play(seed: u64, away: Option<guard::Guard>) -> Ended {
         Ended { hash: run.trace.hash, faults, wrong, lines: run.trace.lines }
     });
     guard::take_away(None);
+    lifecycle::block_in_place(false);
     ended
 }
 
@@ -148,6 +158,8 @@ impl Run {
             disk,
             network,
             phone: Phone::default(),
+            slack: Slack::default(),
+            matrix: Matrix::default(),
             people: BTreeMap::new(),
             trace: Trace::new(),
             chaos: true,
@@ -280,7 +292,7 @@ impl Run {
             }
             Done::Started(None) => self.replicas[r].starts = now + Duration::from_secs(1),
             Done::Applied => {}
-            Done::Claimed(jobs) => {
+            Done::Claimed(jobs, asked) => {
                 for job in jobs {
                     self.trace.note(&format!(
                         "r{r} claims {} #{} attempt {}{}",
@@ -289,7 +301,7 @@ impl Run {
                         job.attempt,
                         if job.unclear { " unclear" } else { "" }
                     ));
-                    self.replicas[r].run(job);
+                    self.replicas[r].run(job, asked);
                 }
             }
             Done::Ran => self.trace.note(&format!("r{r} ran {name}")),
@@ -340,11 +352,18 @@ impl Run {
         }
         let (ams, phone, trace, rng, people) =
             (&mut self.ams, &mut self.phone, &mut self.trace, &mut self.rng, &mut self.people);
+        let (slack, matrix) = (&mut self.slack, &mut self.matrix);
         self.network.carry(now, |request| {
             let host = request.url.host_str().unwrap_or_default();
             let source = SOURCES.iter().position(|source| host == format!("{source}.sim"));
             if let Some(source) = source {
                 return ams[source].answer(request);
+            }
+            match host {
+                slack::HOST => return slack.answer(request, now, EPOCH.parse().unwrap()),
+                matrix::HOST => return matrix.answer(request, now),
+                diagnosis::HOST => return diagnosis::answer(rng),
+                _ => {}
             }
             let (answer, page) = phone.receive(request, now);
             if let Some(page) = page {
@@ -389,7 +408,9 @@ impl Run {
     /// When the store's next job is due, as the store's time goes.
     async fn next_due(&self) -> Option<Duration> {
         let clock = if self.is_file { self.clocks.replica(0) } else { self.clocks.server() };
-        let kinds: Vec<&str> = paramedic::engine::worker::kinds().collect();
+        // Nobody polls Matrix here.
+        let kinds = paramedic::engine::worker::kinds().filter(|kind| *kind != "sync");
+        let kinds: Vec<&str> = kinds.collect();
         let due = self.store.next_due(&kinds).await.unwrap()?;
         Some(self.now() + Duration::try_from(due.duration_since(clock.now())).unwrap_or_default())
     }

@@ -16,6 +16,8 @@ const GRACE: Duration = Duration::from_secs(20);
 
 /// In 10 000 chances each, if not said otherwise.
 pub struct Rates {
+    /// All are zero.
+    pub calm: bool,
     pub kill: u64,
     pub freeze: u64,
     /// In the middle of a job; four times as often of a delivery, which takes fewer steps.
@@ -35,8 +37,11 @@ pub struct Rates {
 
 impl Rates {
     pub fn draw(rng: &mut Rng) -> Self {
-        let mut level = |high| if rng.chance(3_000) { 0 } else { rng.between(1, high) };
+        // Now and then nothing goes wrong: then everything is in time.
+        let calm = rng.chance(500);
+        let mut level = |high| if calm || rng.chance(3_000) { 0 } else { rng.between(1, high) };
         Self {
+            calm,
             kill: level(60),
             freeze: level(100),
             halt: level(100),

@@ -188,7 +188,7 @@ impl steps::Memory for NoMemory {
 
 impl Work<'_> {
     async fn run(&self, playbook: &Arc<Playbook>) -> anyhow::Result<Vec<Evidence>> {
-        let reads = playbook.steps.iter().all(|step| step.spec.effect() == Effect::Read);
+        let reads = playbook.steps.iter().all(|step| step.effect == Effect::Read);
         anyhow::ensure!(reads, "playbook {} does more than read", playbook.name);
         let labels = BTreeMap::from([("namespace".to_owned(), self.namespace.to_owned())]);
         let alert = plan::alert_scope(&labels, &BTreeMap::new(), vec![]);

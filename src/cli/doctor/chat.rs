@@ -21,7 +21,7 @@ pub(super) async fn slack(doctor: &Doctor<'_>) -> Seen {
     let what = "Slack";
     bounded(what, async {
         let mut seen = Seen::default();
-        let slack = match wire::slack(settings, &doctor.http, &doctor.clock) {
+        let slack = match wire::slack(settings, &doctor.http) {
             Ok(slack) => slack,
             Err(error) => {
                 return Finding::new(

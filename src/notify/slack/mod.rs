@@ -27,20 +27,15 @@ use serde_json::{Value, json};
 use super::{
     Caps, Class, Delivery, Failure, Message, Notifier, Outcome, Page, Receipt, Result, wording,
 };
-use crate::{
-    clients::{
-        self, Kind,
-        http::{Client, Request, Url},
-    },
-    ops::clock::Clock,
+use crate::clients::{
+    self, Kind,
+    http::{Client, Request, Url},
 };
 use interaction::Interaction;
 
 /// `event_type` of our metadata.
 const METADATA: &str = "paramedic";
-/// How far back a look goes, seconds; older attempts were given up long ago.
-const LOOK_BACK: i64 = 24 * 3_600;
-/// Messages in one look.
+/// Messages in one look, the newest. No times bound it: they would be those of our clock, which may be wrong.
 const LOOK_LIMIT: &str = "100";
 /// The same in a thread, which Slack reads oldest first.
 const THREAD_LIMIT: &str = "999";
@@ -67,7 +62,6 @@ impl SlackSettings {
 pub struct Slack {
     http: Client,
     settings: SlackSettings,
-    clock: Clock,
     /// Channel ids by configured address: learned from answers, so that a look needs no search.
     ids: Mutex<BTreeMap<String, String>>,
 }
@@ -95,13 +89,13 @@ impl Notifier for Slack {
 
 impl Slack {
     /// A workspace; nothing is sent yet.
-    pub fn new(http: Client, mut settings: SlackSettings, clock: Clock) -> Self {
+    pub fn new(http: Client, mut settings: SlackSettings) -> Self {
         // Methods are joined to it; without the slash they would replace its last part.
         if !settings.api_url.path().ends_with('/') {
             let path = format!("{}/", settings.api_url.path());
             settings.api_url.set_path(&path);
         }
-        Self { http, settings, clock, ids: Mutex::default() }
+        Self { http, settings, ids: Mutex::default() }
     }
 
     /// Answers a click so that only the clicker sees it, such as: this card was drawn for an earlier round.
@@ -171,12 +165,8 @@ impl Slack {
             Some(card) => card.address.clone(),
             None => self.channel_id(delivery.address).await?,
         };
-        let now = self.clock.now().as_second();
-        let (oldest, latest) = ((now - LOOK_BACK).to_string(), (now + 60).to_string());
         let mut query = vec![
             ("channel", channel.as_str()),
-            ("oldest", &oldest),
-            ("latest", &latest),
             ("limit", if thread.is_some() { THREAD_LIMIT } else { LOOK_LIMIT }),
             ("include_all_metadata", "true"),
         ];

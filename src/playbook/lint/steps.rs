@@ -172,6 +172,7 @@ impl Lint<'_> {
             needs: wanted.clone(),
             timeout,
             retries,
+            effect: spec.effect(),
             spec,
         });
         (wanted, step)

@@ -19,7 +19,7 @@ async fn workspace() -> (fake::Slack, Slack, Manual) {
     let server = fake::Slack::start(clock.clone()).await;
     let settings =
         SlackSettings { token: fake::TOKEN.into(), api_url: server.api_url.parse().unwrap() };
-    (server, Slack::new(http(), settings, clock), hand)
+    (server, Slack::new(http(), settings), hand)
 }
 
 #[tokio::test]
@@ -112,6 +112,19 @@ async fn when_nothing_is_found_it_sends() {
 }
 
 #[tokio::test]
+async fn a_message_is_found_although_our_clock_is_behind_slacks() {
+    let (server, slack, hand) = workspace().await;
+    let channel = server.channel("spark-oncall");
+    let card = card_message(1);
+    server.next(POST, Trouble::DoneThenHtml502);
+    let first = delivery("1", &channel, &card, None);
+    assert_eq!(outcome(slack.send(&first).await), Outcome::Unclear);
+    hand.set_wall(clock().0.now() - jiff::SignedDuration::from_mins(10));
+    slack.send(&again(&first)).await.unwrap();
+    assert_eq!(server.messages(&channel).len(), 1);
+}
+
+#[tokio::test]
 async fn a_look_that_fails_leaves_it_unclear_and_one_that_is_forbidden_marks_the_repeat() {
     let (server, slack, _) = workspace().await;
     let channel = server.channel("spark-oncall");
@@ -193,7 +206,7 @@ async fn a_wrong_token_and_a_dead_server_are_told_apart() {
     let card = card_message(1);
     let with = |token: &str, url: &str| {
         let settings = SlackSettings { token: token.into(), api_url: url.parse().unwrap() };
-        Slack::new(http(), settings, clock().0)
+        Slack::new(http(), settings)
     };
     let wrong = with("xoxb-wrong", &server.api_url);
     let failure = wrong.send(&delivery("1", "C0000001", &card, None)).await.unwrap_err();

@@ -138,3 +138,51 @@ async fn a_card_left_open_in_a_broken_channel_is_corrected_after_it_resolved() {
     assert!(cards(&rig)[0].text.contains("resolved"), "{}", cards(&rig)[0].text);
     assert_sound(&rig.app).await;
 }
+
+#[tokio::test]
+async fn a_card_whose_channel_was_given_up_for_a_while_is_looked_for_before_it_is_sent_again() {
+    let rig = Rig::new().await;
+    rig.slack.next(POST, Trouble::DoneThenHtml502);
+    for _ in 0..5 {
+        rig.slack.next("conversations.history", Trouble::Limited(1));
+    }
+    let body = payload(&[("firing", &[("alertname", "A"), ("severity", "info")], 0)]);
+    rig.app.post_alerts(&body).await;
+    rig.live(60).await;
+    let said = history(&rig.app, 1).await;
+    assert!(said.contains("could not post to ops"), "{said}");
+    rig.live(310).await;
+    assert_eq!(cards(&rig).len(), 1);
+    assert_sound(&rig.app).await;
+}
+
+#[tokio::test]
+async fn a_card_that_waits_for_its_turn_after_a_lost_answer_is_looked_for_all_the_same() {
+    let rig = Rig::new().await;
+    rig.slack.next(POST, Trouble::DoneThenHtml502);
+    let names = ["A", "B", "C", "D", "E", "F"];
+    for name in names {
+        let body = payload(&[("firing", &[("alertname", name), ("severity", "info")], 0)]);
+        rig.app.post_alerts(&body).await;
+    }
+    rig.live(60).await;
+    assert_eq!(cards(&rig).len(), names.len());
+    assert_sound(&rig.app).await;
+}
+
+#[tokio::test]
+async fn a_card_whose_first_answer_was_lost_is_brought_up_to_date_once_it_is_found() {
+    let rig = Rig::new().await;
+    rig.slack.next(POST, Trouble::DoneThenHtml502);
+    let body = payload(&[("firing", &[("alertname", "A"), ("severity", "info")], 0)]);
+    rig.app.post_alerts(&body).await;
+    while cards(&rig).is_empty() {
+        rig.app.engine.pump().await.unwrap();
+    }
+    let answer = act(&rig.app, 1, "ack", &json!({ "by": "Mei" })).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    rig.live(20).await;
+    assert_eq!(cards(&rig).len(), 1);
+    assert!(cards(&rig)[0].text.contains("acknowledged"), "{}", cards(&rig)[0].text);
+    assert_sound(&rig.app).await;
+}

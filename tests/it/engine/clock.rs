@@ -1,9 +1,14 @@
 //! A wall clock that is wrong: ahead and set back, or years off. A page is never later for it.
 
 use jiff::{SignedDuration, Timestamp};
-use paramedic::engine::correlate::Applied;
+use paramedic::{
+    domain::incident::Command,
+    engine::{change::Along, correlate::Applied},
+    store::JobEnd,
+};
 
 use super::*;
+use crate::fakes::slack::Trouble;
 
 /// The clock is ahead by this while the incident opens.
 async fn opened_ahead(by: SignedDuration) -> Rig {
@@ -92,4 +97,68 @@ async fn a_job_whose_worker_died_while_the_clock_was_ahead_is_taken_over() {
     rig.app.engine.check_clock().await.unwrap();
     rig.live(60).await;
     assert_eq!(rig.pages(ANA), 1, "{}", history(&rig.app, 1).await);
+}
+
+#[tokio::test]
+async fn the_card_of_what_was_resolved_by_a_clock_ahead_is_corrected_in_time() {
+    let rig = Rig::new().await;
+    alert(&rig.app, "firing", &[], 0).await;
+    let right: Timestamp = rig.app.engine.now();
+    rig.app.hand.set_wall(right + SignedDuration::from_hours(2));
+    alert(&rig.app, "resolved", &[], 0).await;
+    rig.live(100).await;
+    rig.slack.next("chat.update", Trouble::Limited(60));
+    act(&rig.app, 1, "note", &json!({ "by": "Mei", "text": "is it over?" })).await;
+    while rig.app.incident(1).await.is_open() {
+        rig.live(1).await;
+    }
+    let card = || rig.slack.messages(&rig.ops)[0].text.clone();
+    assert!(!card().contains("resolved"), "{}", card());
+    rig.app.hand.set_wall(right + SignedDuration::from_mins(3));
+    rig.app.engine.check_clock().await.unwrap();
+    rig.live(70).await;
+    assert!(card().contains("resolved"), "{}", card());
+    assert_sound(&rig.app).await;
+}
+
+#[tokio::test]
+async fn a_next_attempt_that_a_clock_ahead_planned_comes_in_time() {
+    let rig = Rig::new().await;
+    rig.slack.archive(&rig.ops);
+    alert(&rig.app, "firing", &[], 0).await;
+    rig.live(20).await;
+    let right: Timestamp = rig.app.engine.now();
+    let started = rig.app.incident(1).await.seq;
+    // The channel is asked again, and refuses again: no event, and five minutes from then.
+    rig.app.hand.set_wall(right + SignedDuration::from_hours(5));
+    let claimed = rig.app.engine.claim_lane(1).await.unwrap();
+    for job in claimed {
+        let asked = rig.app.engine.clock.monotonic();
+        rig.app.engine.run_leased(job, asked).await;
+    }
+    assert_eq!(rig.app.incident(1).await.seq, started);
+    rig.app.hand.set_wall(right);
+    rig.slack.restore(&rig.ops);
+    rig.app.engine.check_clock().await.unwrap();
+    rig.live(5).await;
+    assert_eq!(rig.slack.messages(&rig.ops).len(), 1);
+    assert_sound(&rig.app).await;
+}
+
+#[tokio::test]
+async fn a_wake_up_that_was_found_due_as_the_clock_was_set_back_is_not_lost() {
+    let rig = Rig::new().await;
+    alert(&rig.app, "firing", &[("severity", "critical")], 0).await;
+    rig.app.advance(Duration::from_secs(301));
+    let claimed = rig.app.engine.claim_lane(0).await.unwrap();
+    let wake = claimed.into_iter().find(|job| job.kind == "wake").unwrap();
+    let end = JobEnd { id: wake.id, fence: wake.fence, again: None };
+    rig.app.hand.set_wall(wake.due - SignedDuration::from_secs(20));
+    let along = Along { not_before: wake.due, ..Along::job(end) };
+    let id = wake.incident.unwrap();
+    rig.app.engine.change(id, vec![Command::Wake], along).await.unwrap();
+    assert!(rig.app.engine.store.without_wake_up().await.unwrap().is_empty());
+    rig.live(30).await;
+    assert_eq!(rig.pages(RAJ), 1, "{}", history(&rig.app, 1).await);
+    assert_sound(&rig.app).await;
 }

@@ -1,5 +1,7 @@
 //! The process dies at every stage: nothing is lost, and nothing is done twice where that can be known.
 
+use paramedic::store::Claim;
+
 use super::{path::demo, *};
 use crate::fakes::slack::Trouble;
 
@@ -92,7 +94,7 @@ async fn a_blind_page_claimed_before_a_crash_is_sent_and_marked() {
     app.post_alerts(&payload(&[("firing", &[("alertname", "A")], 0)])).await;
     until_deliverable(&app).await;
     let lease = Duration::from_secs(30);
-    let claim = paramedic::store::Claim { owner: "it", kinds: &["deliver"], limit: 1, lease };
+    let claim = Claim { owner: "it", kinds: &["deliver"], limit: 1, lease };
     assert_eq!(app.engine.store.claim(claim).await.unwrap().len(), 1);
     let app = app.dies_and_restarts().await;
     live(&app, 1).await;
@@ -125,6 +127,30 @@ async fn a_slack_page_that_arrived_before_the_crash_is_found_and_not_repeated() 
     assert_eq!(slack.messages(ANA).len(), 1);
     let said = history(&app, 1).await;
     assert!(said.contains("paged Ana Lima by slack: delivered"), "{said}");
+    assert_sound(&app).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_was_paused_after_its_claim_sends_nothing_that_another_one_has() {
+    let Rig { app, slack, ops } = Rig::with(TWO, "").await;
+    slack.archive(&ops);
+    app.post_alerts(&payload(&[("firing", &[("alertname", "A")], 0)])).await;
+    until_deliverable(&app).await;
+    let (asked, lease) = (app.engine.clock.monotonic(), Duration::from_secs(30));
+    let claim = |owner| Claim { owner, kinds: &["deliver"], limit: 9, lease };
+    let ours = app.engine.store.claim(claim("it")).await.unwrap();
+    app.advance(lease * 2);
+    let theirs = app.engine.store.claim(claim("another")).await.unwrap();
+    assert_eq!((ours.len(), theirs.len()), (1, 1));
+    for job in ours {
+        app.engine.run_leased(job, asked).await;
+    }
+    assert!(slack.messages(ANA).is_empty());
+    for job in theirs {
+        app.engine.run_leased(job, app.engine.clock.monotonic()).await;
+    }
+    assert_eq!(slack.messages(ANA).len(), 1);
+    app.pump_until_quiet().await;
     assert_sound(&app).await;
 }
 

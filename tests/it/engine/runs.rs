@@ -183,3 +183,19 @@ async fn more_targets_than_allowed_are_counted_on_the_card() {
     assert!(caveats.contains("2 more targets were not looked at"), "{caveats}");
     assert_sound(&demo.app).await;
 }
+
+#[tokio::test]
+async fn a_diagnosis_whose_worker_comes_late_has_all_of_its_time() {
+    let app = TestApp::new().await;
+    app.engine.catalog.set(catalog(&[SLOW]));
+    app.post_alerts(&payload(&[("firing", &[("alertname", "A")], 0)])).await;
+    while app.engine.apply_next().await.unwrap() != Applied::Nothing {}
+    for job in app.engine.claim_lane(2).await.unwrap() {
+        app.engine.run_leased(job, app.engine.clock.monotonic()).await;
+    }
+    app.advance(Duration::from_mins(2));
+    app.pump_until_quiet().await;
+    let said = app.incident(1).await.caveats.join("\n");
+    assert!(said.contains("kube.pods") && !said.contains("deadline"), "{said}");
+    assert_sound(&app).await;
+}
