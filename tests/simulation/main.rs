@@ -142,7 +142,7 @@ fn a_missing_version_check_is_found() {
 
 #[test]
 fn a_missing_delivery_cursor_is_found() {
-    is_missed(Guard::Cursor, 40);
+    is_missed(Guard::Cursor, 200);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use paramedic::{
     domain::ids::IncidentId,
-    store::{Changes, Claim, NewJob, Repeat},
+    store::{Again, Changes, Claim, JobEnd, NewJob, Repeat},
 };
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
 on_every_backend!(
     incidents_decided_by_a_clock_that_was_ahead_are_found_and_their_jobs_come_earlier,
     a_loop_that_is_planned_too_late_is_planned_for_now,
+    a_next_attempt_that_is_planned_too_late_is_planned_for_now,
     a_lease_given_by_a_clock_that_was_ahead_ends_as_others_do,
     a_turn_taken_by_a_clock_that_was_ahead_is_over,
 );
@@ -50,6 +51,25 @@ async fn a_loop_that_is_planned_too_late_is_planned_for_now(shop: Shop) {
     assert_eq!(shop.store.next_due(&["post"]).await.unwrap(), Some(now));
     assert!(!shop.store.pull_in_loop("periodic:x", latest, now).await.unwrap());
     assert!(!shop.store.pull_in_loop("periodic:y", latest, now).await.unwrap());
+}
+
+async fn a_next_attempt_that_is_planned_too_late_is_planned_for_now(shop: Shop) {
+    let now = shop.store.now();
+    let latest = now + SignedDuration::from_mins(10);
+    let due = now + SignedDuration::from_hours(1);
+    // A first attempt may be planned for as late as anybody wants.
+    let first = NewJob { due, ..shop.job("first", Repeat::Keep) };
+    let jobs = vec![first, shop.job("next", Repeat::Keep)];
+    shop.commit(Changes { jobs, ..Changes::default() }).await.unwrap();
+    let job = shop.claim().await.remove(0);
+    let again = Again::later(due, "not now");
+    let end = JobEnd { id: job.id, fence: job.fence, again: Some(again) };
+    shop.commit(Changes { job: Some(end), ..Changes::default() }).await.unwrap();
+    assert_eq!(shop.store.pull_in_attempts(&["page"], latest, now).await.unwrap(), 0);
+    assert_eq!(shop.store.pull_in_attempts(&["post"], latest, now).await.unwrap(), 1);
+    assert_eq!(shop.store.pull_in_attempts(&["post"], latest, now).await.unwrap(), 0);
+    let claimed = shop.claim().await;
+    assert_eq!(claimed.iter().map(|job| job.key.as_str()).collect::<Vec<_>>(), ["next"]);
 }
 
 async fn a_lease_given_by_a_clock_that_was_ahead_ends_as_others_do(shop: Shop) {
