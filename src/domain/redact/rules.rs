@@ -46,6 +46,9 @@ const WORDS: &str = r"passw(?:or)?d|passwd|pwd|passphrase|secret|secret[._-]?key
 /// Whole names, and `token` only as a part of one: `Unexpected token: FROM` is no secret.
 const NAMES: &str = r"authorization|proxy-authorization|cookie|set-cookie|x-api-key|x-auth-token|[\w.-]*[\w][._-]token|token";
 
+/// How often a line is looked at, at most.
+const PASSES: usize = 8;
+
 #[derive(Debug)]
 pub(super) struct Rules {
     list: Vec<Regex>,
@@ -70,7 +73,24 @@ impl Rules {
         name.len() <= 300 && self.name.is_match(name)
     }
 
+    /// The line without its secrets. What is masked may uncover what another rule looks for, so all are asked until nothing changes.
     pub(super) fn apply<'t>(&self, line: &'t str) -> Cow<'t, str> {
+        let mut text = self.each_once(line);
+        if text == line {
+            return Cow::Borrowed(line);
+        }
+        for _ in 0..PASSES {
+            let next = self.each_once(&text);
+            if next == text {
+                return text;
+            }
+            text = Cow::Owned(next.into_owned());
+        }
+        // Nobody writes such a line but to set a trap.
+        Cow::Borrowed(MASK)
+    }
+
+    fn each_once<'t>(&self, line: &'t str) -> Cow<'t, str> {
         self.list.iter().fold(Cow::Borrowed(line), |text, rule| {
             match rule.replace_all(&text, mask) {
                 Cow::Borrowed(_) => text,

@@ -122,6 +122,18 @@ fn an_end_inside_the_head_of_a_key_repeats_nothing() {
     assert!(once.ends_with("rest of the log"), "{once}");
 }
 
+#[test]
+fn what_a_mask_uncovers_is_masked_too() {
+    let text = "pg://use*r:huntpassword=pajdbc:pg://u:sent@er2hun;er2@db/op";
+    assert_eq!(redact(text), "pg://use*r:***@db/op");
+    // However deep it goes: each of these uncovers the one around it.
+    let deep =
+        (0..40).fold("x://a:b@c".to_owned(), |inner, n| format!("u{n}://u:password={inner};d@e"));
+    let once = redact(&deep).into_owned();
+    assert_eq!(redact(&once), once);
+    assert!(!once.contains("a:b"), "{once}");
+}
+
 proptest! {
     #[test]
     fn twice_is_once_and_lines_stay(text in "(?s)(password|token|key|://|Bearer |:|=|@|\"|'|-----BEGIN PRIVATE KEY-----|\n|[a-z0-9* ]{1,6}){0,30}") {
