@@ -155,7 +155,7 @@ impl Engine {
         }
     }
 
-    /// Until something may be due, and for this long at least if there are no news.
+    /// Until something may be due, and for this long at least while there is no news.
     async fn idle(&self, kinds: &[&str], news: &mut News, mut least: Duration) {
         loop {
             let due = self.store.next_due(kinds).await.ok().flatten();

@@ -113,12 +113,13 @@ pub async fn judge(run: &Run, history: &History, wrong: &mut Vec<String>) {
             punctual(run, id, wrong).await;
         }
     }
-    if run.rates.calm && history.events.iter().any(|(_, _, e)| is_paging(e)) && found.is_empty() {
+    if run.rates.calm && history.events.iter().any(|(_, _, e)| is_diagnosing(e)) && found.is_empty()
+    {
         wrong.push("nothing was ever diagnosed".to_owned());
     }
 }
 
-fn is_paging(event: &Event) -> bool {
+fn is_diagnosing(event: &Event) -> bool {
     matches!(event, Event::Diagnosing { .. })
 }
 

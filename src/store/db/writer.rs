@@ -36,7 +36,7 @@ enum Job {
 
 /// A part that has run, and waits for the commit.
 struct Done {
-    /// What it did must be undone.
+    /// Why nothing of it may stay.
     failed: Option<Error>,
     /// Tells the caller; with the error of the commit, if that failed.
     tell: Box<dyn FnOnce(Result<()>) + Send>,
@@ -202,13 +202,13 @@ async fn run_all(db: &mut Connection, jobs: Vec<Job>) {
 /// One transaction for all; a part that fails is undone by itself. Each is told after the commit.
 async fn together(db: &mut Connection, parts: Vec<Part>) {
     let mut done: Vec<Done> = Vec::with_capacity(parts.len());
-    let is_alone = parts.len() == 1;
+    let is_only = parts.len() == 1;
     for part in parts {
         // The first one begins; so does the next after the database ended the transaction by itself.
         let begun = if is_open(db) { Ok(()) } else { dialect::begin(db).await };
         let ended = match begun {
-            Ok(()) if is_alone => alone(db, part).await,
-            Ok(()) => part_of(db, part).await,
+            Ok(()) if is_only => only(db, part).await,
+            Ok(()) => one_of(db, part).await,
             Err(error) => part(Err(error.into())).await,
         };
         if is_open(db) {
@@ -216,9 +216,8 @@ async fn together(db: &mut Connection, parts: Vec<Part>) {
             continue;
         }
         // A full disk ends the transaction: what was done before this part is undone with it.
-        let error = ended.failed.clone().unwrap_or_else(ended_by_itself);
-        tell(std::mem::take(&mut done), &Err(error.clone()));
-        (ended.tell)(Err(error));
+        tell(std::mem::take(&mut done), &Err(said_to_others(ended.failed.as_ref())));
+        (ended.tell)(Err(said_to_others(None)));
     }
     if is_open(db) {
         let committed = match query("COMMIT").execute(db).await {
@@ -229,8 +228,8 @@ async fn together(db: &mut Connection, parts: Vec<Part>) {
     }
 }
 
-/// Runs a part that has the transaction for itself: there is nothing but it to undo.
-async fn alone(db: &mut Connection, part: Part) -> Done {
+/// Runs a part that has the transaction for itself.
+async fn only(db: &mut Connection, part: Part) -> Done {
     let mut done = part(Ok(&mut *db)).await;
     if let Some(error) = done.failed.take() {
         done.failed = Some(undone(db, error).await);
@@ -238,22 +237,30 @@ async fn alone(db: &mut Connection, part: Part) -> Done {
     done
 }
 
-/// Runs a part, and undoes what it did when it fails.
-async fn part_of(db: &mut Connection, part: Part) -> Done {
+/// Runs a part beside others, and undoes what it did when it fails.
+async fn one_of(db: &mut Connection, part: Part) -> Done {
     if let Err(error) = query("SAVEPOINT part").execute(db).await {
         return part(Err(error.into())).await;
     }
     let done = part(Ok(&mut *db)).await;
-    if done.failed.is_some() {
-        drop(query("ROLLBACK TO part").execute(db).await);
+    if done.failed.is_some()
+        && let Err(error) = query("ROLLBACK TO part").execute(db).await
+    {
+        // What it did cannot be told from the others' any more, and must not be committed with it.
+        undone(db, error.into()).await;
+        return done;
     }
-    // Fails where the database has ended the transaction.
+    // COMMIT releases what is left.
     drop(query("RELEASE part").execute(db).await);
     done
 }
 
-fn ended_by_itself() -> Error {
-    Error::Failed("the database ended the transaction".to_owned())
+/// Why the transaction is over. That a part lost its job or its race is of that part only.
+fn said_to_others(failed: Option<&Error>) -> Error {
+    match failed {
+        Some(error @ Error::Failed(_)) => error.clone(),
+        Some(_) | None => Error::Failed("the database ended the transaction".to_owned()),
+    }
 }
 
 fn tell(parts: Vec<Done>, committed: &Result<()>) {

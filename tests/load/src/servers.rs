@@ -88,6 +88,21 @@ impl Setup {
         self.folder.join("paramedic.db")
     }
 
+    /// Waits until every webhook is applied.
+    pub async fn until_applied(&self) {
+        self.until_no("deliveries WHERE state = 'new'").await;
+    }
+
+    /// Waits until the store's file has no such rows. Gauges are as old as the product's last look at it.
+    pub async fn until_no(&self, rows: &str) {
+        let none = async || {
+            let db = rusqlite::Connection::open(self.file()).expect("the store's file");
+            let sql = format!("SELECT count(*) FROM {rows}");
+            db.query_row(&sql, [], |row| row.get::<_, i64>(0)).expect("a count") == 0
+        };
+        until(&format!("there are no {rows}"), Duration::from_millis(50), none).await;
+    }
+
     /// Starts the product; its store stays from one start to the next.
     pub async fn start(&self) -> Product {
         let address = format!("127.0.0.1:{}", port());
@@ -160,12 +175,6 @@ impl Product {
     pub async fn until_metric(&self, name: &str, at_least: f64) {
         let there = async || self.metric(name).await >= at_least;
         until(&format!("{name} is {at_least}"), Duration::from_millis(50), there).await;
-    }
-
-    /// Waits until every webhook is applied.
-    pub async fn until_applied(&self) {
-        let done = async || self.metric("paramedic_deliveries_waiting").await == 0.0;
-        until("every webhook is applied", Duration::from_millis(50), done).await;
     }
 }
 

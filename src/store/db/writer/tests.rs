@@ -92,3 +92,17 @@ async fn a_transaction_that_the_database_ends_is_said_to_those_in_it_and_the_res
     assert_eq!(said(told).await, [full.clone(), full, "ok".to_owned()]);
     assert_eq!(rows(&mut db).await, [3]);
 }
+
+#[tokio::test]
+async fn a_write_that_cannot_be_undone_alone_takes_the_transaction_with_it() {
+    let mut db = table().await;
+    let (parts, told) = parts(vec![
+        (vec!["INSERT INTO t (id) VALUES (1)"], Ok(())),
+        (vec!["INSERT INTO t (id) VALUES (2)", "RELEASE part"], Err(Error::Conflict)),
+        (vec!["INSERT INTO t (id) VALUES (3)"], Ok(())),
+    ]);
+    together(&mut db, parts).await;
+    let over = "the store failed: the database ended the transaction".to_owned();
+    assert_eq!(said(told).await, [over, Error::Conflict.to_string(), "ok".to_owned()]);
+    assert_eq!(rows(&mut db).await, [3]);
+}

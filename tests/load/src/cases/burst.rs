@@ -31,7 +31,7 @@ pub async fn measure(bench: &Bench, report: &mut Report) {
         "s",
     );
     report.say("of these refused at first, and sent again", sent.refused as f64, "");
-    product.until_applied().await;
+    setup.until_applied().await;
     report.say("all are incidents after", begin.elapsed().as_secs_f64(), "s");
     let paged = all_paged(&sink, &sent).await.len();
     report.say("all are paged after", begin.elapsed().as_secs_f64(), "s");
@@ -47,7 +47,7 @@ pub async fn measure(bench: &Bench, report: &mut Report) {
     assert_eq!(status, Some(200), "the webhook of {STORM} alerts is taken");
     let measure = format!("one webhook of {STORM} alerts ({} MiB): answered after", size >> 20);
     report.say(measure, begin.elapsed().as_secs_f64() * 1_000.0, "ms");
-    product.until_applied().await;
+    setup.until_applied().await;
     report.say("applied after", begin.elapsed().as_secs_f64(), "s");
     report.say("peak memory", peak(product.process.id()), "MiB");
 }

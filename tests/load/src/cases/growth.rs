@@ -113,9 +113,8 @@ async fn fill(setup: &Setup, sink: &Sink) {
     product.until_metric("paramedic_steps_total", total as f64).await;
     ids.store(first, std::sync::atomic::Ordering::Relaxed);
     open(&product.target(), (100.0, total), 16, &fire.resolved(), &ids, true).await;
-    product.until_applied().await;
-    let resolved = async || product.metric("paramedic_incidents_open").await == 0.0;
-    crate::servers::until("all are resolved", Duration::from_millis(100), resolved).await;
+    setup.until_applied().await;
+    setup.until_no("incidents WHERE is_open = 1").await;
     product.process.stop();
 }
 

@@ -24,7 +24,7 @@ pub async fn measure(bench: &Bench, report: &mut Report) {
     let sent =
         open(&product.target(), (50.0, incidents), 4, &Template::new(EACH), &fresh_ids(), true)
             .await;
-    product.until_applied().await;
+    setup.until_applied().await;
     let open_alerts = incidents as usize * EACH;
     assert_eq!(sent.taken.len() as u64, incidents, "all were taken");
     report.say(
